@@ -1,0 +1,129 @@
+package ordering
+
+// making is a produce under way.
+type making struct {
+	res      *resource
+	row      *row
+	work     *Work
+	number   int
+	unknowns int
+}
+
+// produce appends a row's bytes to its tier (R1, R4).
+func (l *Lane) produce(r *resource, rw *row, w *Work) {
+	tier := l.tierIndex(rw.tier)
+	if tier < 0 || l.cfg.Tiers[tier].Attempts == 0 {
+		tier = l.firstTier()
+	}
+	if tier < 0 {
+		l.body(r, rw, w)
+		return
+	}
+	l.makings++
+	m := &making{res: r, row: rw, work: w, number: l.makings}
+	l.making[rw.seq] = m
+	rw.making = true
+	l.hand(m, tier)
+}
+
+func (l *Lane) hand(m *making, tier int) {
+	l.out.Produce = append(l.out.Produce, Produce{
+		Seq: m.row.seq, Number: m.number, Tier: tier, Attempt: int(m.row.attempt), Resource: m.res.id, Work: m.work,
+	})
+}
+
+// ack takes in what became of one produce. A record whose fate is unknown is produced again: a second one does no
+// harm (R3).
+func (l *Lane) ack(a *Ack) {
+	m := l.making[a.Seq]
+	if m == nil || m.number != a.Produce {
+		return
+	}
+	r, rw := m.res, m.row
+	if a.Outcome == Unknown && !rw.gone {
+		if m.unknowns++; m.unknowns < maxUnknown {
+			tier := max(l.tierIndex(rw.tier), 0)
+			l.makings++
+			m.number = l.makings
+			l.hand(m, tier)
+			return
+		}
+	}
+	delete(l.making, a.Seq)
+	rw.making = false
+	l.touch(r)
+	switch {
+	case rw.gone || rw.copy == Body:
+		l.mark(m.work)
+	case a.Outcome == Acknowledged:
+		tier := rw.tier
+		if l.tierIndex(tier) < 0 {
+			tier = 0
+		}
+		l.point(r, rw, tier, a.Offset, -1, -1)
+		l.mark(m.work)
+	default:
+		l.body(r, rw, m.work)
+	}
+}
+
+// point makes a tier record the row's copy, with the lane's next write. The tier's record is marked with it.
+func (l *Lane) point(r *resource, rw *row, name int16, offset int64, tier int, slot int64) {
+	if rw.copy != Body {
+		rw.copy, rw.ptrTier, rw.ptr, rw.lostPtr = Pointer, name, offset, false
+	}
+	b := l.collect(nil)
+	cp := Copy{Kind: Pointer, Tier: l.tierName(name), Offset: offset}
+	if i := l.tierIndex(name); i >= 0 {
+		cp.Topic = l.cfg.Tiers[i].Topic
+	}
+	b.Pointers = append(b.Pointers, PointerUpdate{Seq: rw.seq, Resource: r.id, Copy: cp})
+	b.ops = append(b.ops, op{kind: opPointer, res: r, row: rw, tier: tier, slot: slot})
+	b.urge(l.now + int64(lazyDelay))
+}
+
+// body moves an event's bytes into its row (R6); the row waits until that is written.
+func (l *Lane) body(r *resource, rw *row, w *Work) {
+	rw.copy, rw.saved = Body, false
+	rw.pending++
+	r.park.pendingRows++
+	b := l.collect(nil)
+	b.Bodies = append(b.Bodies, BodyUpdate{Seq: rw.seq, Resource: r.id, Event: &w.Event})
+	b.ops = append(b.ops, op{kind: opBody, res: r, row: rw, work: w})
+	b.urge(l.now)
+}
+
+// tierRecord takes in one record of a tier: it says where bytes lie, and never waits (R3).
+func (l *Lane) tierRecord(t *TierRecord) {
+	tw := &l.tiers[t.Tier]
+	slot := tw.add(t.Offset, -1, nil)
+	r := l.resources[t.Resource]
+	if l.cfg.Strategy == Block {
+		r = l.resources[WholeLane]
+	}
+	if !t.Ours || r == nil || r.park == nil {
+		l.markTier(t.Tier, slot)
+		return
+	}
+	i, ok := r.park.find(t.Seq)
+	if !ok || r.park.rows[i].saved {
+		l.markTier(t.Tier, slot)
+		return
+	}
+	rw := r.park.rows[i]
+	if rw.copy == NoCopy || rw.lostPtr {
+		l.touch(r)
+		l.point(r, rw, int16(t.Tier), t.Offset, t.Tier, slot) //nolint:gosec // a few tiers
+		return
+	}
+	// Its copy is known but not yet written: the record is finished when that is.
+	b := l.collect(nil)
+	b.ops = append(b.ops, op{kind: opPointer, res: r, row: rw, tier: t.Tier, slot: slot})
+	b.urge(l.now + int64(lazyDelay))
+}
+
+func (l *Lane) markTier(tier int, slot int64) {
+	if l.tiers[tier].finish(slot) {
+		l.marked = true
+	}
+}
