@@ -47,6 +47,7 @@ type Row struct {
 	Spent    int    // runs of the retry budget spent so far, the first run not counted
 	Tier     string // the tier it waits in; empty when it never waited in one
 	Due      time.Time
+	Since    time.Time // when it was parked; Postgres sets it
 	Copy     Copy
 	Letter   bool // it has a dead letter: it is a replay
 }

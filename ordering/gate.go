@@ -45,7 +45,7 @@ func (l *Lane) parkGated(route int32) {
 	works := l.gated[route]
 	kept := works[:0]
 	for _, w := range works {
-		if w.task.row != nil {
+		if w.task.row != nil || l.batchFull() {
 			kept = append(kept, w)
 			continue
 		}

@@ -203,6 +203,7 @@ type Inputs struct {
 	TiersRead bool // the tier partitions were read up to where they ended at acquisition (R11)
 	Aging     []Aging
 	Trusted   bool // the lane is no longer suspect (R13)
+	Refresh   bool // write the committed offsets to the lane's row if they moved since the last write
 	Stop      bool // revoke or shutdown: start nothing more
 }
 

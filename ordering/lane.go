@@ -12,6 +12,7 @@ const (
 	lazyDelay     = time.Second           // pointers and drained rows, when nothing else is to be written
 	refusedDelay  = 5 * time.Second       // before content that Postgres refused is sent again
 	readDelay     = time.Second           // before a copy is read again
+	maxBatch      = 1000                  // reservations and other changes in one write, about
 	maxAhead      = 31                    // rows named along with a read
 	maxUnknown    = 3                     // produces of unknown outcome before the bytes go into the row
 	maxAudits     = 100                   // audits under way
@@ -60,6 +61,8 @@ type Lane struct {
 	gatedHeads map[int32][]*resource
 	probing    map[int32]bool
 
+	crowded []*resource // whose queue did not fit into the batch
+
 	line   []*Work // of a suspect lane
 	active *Work
 
@@ -71,7 +74,7 @@ type Lane struct {
 	stopped   bool
 	tiersRead bool
 	marked    bool
-	full      bool
+	moved     bool // the committed offsets, since the last write
 	paused    Pause
 	out       Actions
 }
@@ -232,6 +235,11 @@ func (l *Lane) settings(in *Inputs) {
 	if in.Trusted && l.cfg.Suspect {
 		l.trust()
 	}
+	if in.Refresh && l.moved {
+		b := l.collect(nil)
+		b.refresh = true
+		b.urge(l.now)
+	}
 	for _, g := range in.Gates {
 		l.gate(g)
 	}
@@ -391,4 +399,81 @@ func (l *Lane) forget(r *resource) {
 		*r = resource{timer: -1}
 		l.free = append(l.free, r)
 	}
+}
+
+// Outstanding lists the resources of which a handler of this tenure has not come back.
+func (l *Lane) Outstanding() []string {
+	var out []string
+	for id, r := range l.resources {
+		if r.stuck != nil || (r.cur != nil && r.cur.task.stage == running) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// ResourceOf is the resource that a work belongs to: what is locked while its handler runs.
+func (l *Lane) ResourceOf(w *Work) string {
+	if w.task.res == nil {
+		return w.Event.Resource
+	}
+	return w.task.res.id
+}
+
+// Counts are the sizes of a lane at a moment.
+type Counts struct {
+	Parked    int         // events with a row
+	Resources int         // resources with events that wait
+	Since     time.Time   // when the oldest event that waits was parked; zero when none waits
+	Oldest    time.Time   // due time of the most overdue head; zero when none waits
+	Waiting   []int       // rows by tier, parallel to Config.Tiers, not due yet
+	Overdue   []int       // rows by tier, due and not running
+	Span      int         // unfinished source events in memory
+	Lowest    []time.Time // per source, the time of the lowest unfinished event; zero when there is none
+	Bytes     int
+}
+
+// Count counts; it walks all parked events.
+func (l *Lane) Count() Counts {
+	c := Counts{Parked: l.parkedNow, Bytes: l.bytes, Waiting: make([]int, len(l.tiers)), Overdue: make([]int, len(l.tiers))}
+	for i := range l.sources {
+		c.Span += l.sources[i].used
+		var lowest time.Time
+		if w := l.sources[i].lowest(); w != nil {
+			lowest = w.Event.Timestamp
+		}
+		c.Lowest = append(c.Lowest, lowest)
+	}
+	oldest, since := int64(0), int32(0)
+	for _, r := range l.resources {
+		if r.park == nil || len(r.park.rows) == 0 {
+			continue
+		}
+		c.Resources++
+		for i, rw := range r.park.rows {
+			if since == 0 || rw.since < since {
+				since = rw.since
+			}
+			t := l.tierIndex(rw.tier)
+			if t < 0 {
+				continue
+			}
+			switch {
+			case rw.due > l.now || r.park.held() || i > 0:
+				c.Waiting[t]++
+			default:
+				c.Overdue[t]++
+				if oldest == 0 || rw.due < oldest {
+					oldest = rw.due
+				}
+			}
+		}
+	}
+	if since > 0 {
+		c.Since = time.Unix(int64(since), 0)
+	}
+	if oldest > 0 {
+		c.Oldest = time.Unix(0, oldest)
+	}
+	return c
 }

@@ -6,6 +6,7 @@ type making struct {
 	row      *row
 	work     *Work
 	number   int
+	tier     int
 	unknowns int
 }
 
@@ -19,16 +20,19 @@ func (l *Lane) produce(r *resource, rw *row, w *Work) {
 		l.body(r, rw, w)
 		return
 	}
+	if old := l.making[rw.seq]; old != nil && old.work.task.slot >= 0 {
+		rw.waits = old.work // the produce that this one takes the place of was for a source record that came again
+	}
 	l.makings++
-	m := &making{res: r, row: rw, work: w, number: l.makings}
+	m := &making{res: r, row: rw, work: w, number: l.makings, tier: tier}
 	l.making[rw.seq] = m
 	rw.making = true
-	l.hand(m, tier)
+	l.hand(m)
 }
 
-func (l *Lane) hand(m *making, tier int) {
+func (l *Lane) hand(m *making) {
 	l.out.Produce = append(l.out.Produce, Produce{
-		Seq: m.row.seq, Number: m.number, Tier: tier, Attempt: int(m.row.attempt), Resource: m.res.id, Work: m.work,
+		Seq: m.row.seq, Number: m.number, Tier: m.tier, Attempt: int(m.row.attempt), Resource: m.res.id, Work: m.work,
 	})
 }
 
@@ -42,10 +46,9 @@ func (l *Lane) ack(a *Ack) {
 	r, rw := m.res, m.row
 	if a.Outcome == Unknown && !rw.gone {
 		if m.unknowns++; m.unknowns < maxUnknown {
-			tier := max(l.tierIndex(rw.tier), 0)
 			l.makings++
 			m.number = l.makings
-			l.hand(m, tier)
+			l.hand(m)
 			return
 		}
 	}
@@ -53,15 +56,15 @@ func (l *Lane) ack(a *Ack) {
 	rw.making = false
 	l.touch(r)
 	switch {
-	case rw.gone || rw.copy == Body:
+	case rw.copy == Body:
 		l.mark(m.work)
+	case rw.gone:
+		l.mark(m.work)
+		l.mark(rw.waits)
 	case a.Outcome == Acknowledged:
-		tier := rw.tier
-		if l.tierIndex(tier) < 0 {
-			tier = 0
-		}
-		l.point(r, rw, tier, a.Offset, -1, -1)
+		l.point(r, rw, int16(m.tier), a.Offset, -1, -1) //nolint:gosec // a few tiers
 		l.mark(m.work)
+		l.mark(rw.waits)
 	default:
 		l.body(r, rw, m.work)
 	}
@@ -106,6 +109,10 @@ func (l *Lane) tierRecord(t *TierRecord) {
 		return
 	}
 	i, ok := r.park.find(t.Seq)
+	if !ok && !r.park.idle() {
+		l.later(op{kind: opMark, tier: t.Tier, slot: slot})
+		return
+	}
 	if !ok || r.park.rows[i].saved {
 		l.markTier(t.Tier, slot)
 		return
@@ -114,6 +121,7 @@ func (l *Lane) tierRecord(t *TierRecord) {
 	if rw.copy == NoCopy || rw.lostPtr {
 		l.touch(r)
 		l.point(r, rw, int16(t.Tier), t.Offset, t.Tier, slot) //nolint:gosec // a few tiers
+		l.mark(rw.waits)
 		return
 	}
 	// Its copy is known but not yet written: the record is finished when that is.

@@ -73,6 +73,7 @@ type row struct {
 	offset  int64 // source offset
 	due     int64
 	ptr     int64 // offset of the tier record
+	since   int32 // when it was parked, in seconds
 	epoch   int32
 	typ     int32 // index in Lane.types
 	attempt int32
@@ -90,6 +91,7 @@ type row struct {
 	audited bool
 	making  bool  // a produce is under way
 	work    *Work // bytes at hand: ordering block, or a run that was not started
+	waits   *Work // its source record came again: it is finished when the row has a copy, or is no more
 }
 
 func (r *resource) push(w *Work) {
@@ -200,7 +202,7 @@ func (l *Lane) stored(r *resource, rw *row) Row {
 		Seq: rw.seq, Resource: r.id, Topic: t.name,
 		Position: Position{Topic: t.id, Offset: rw.offset, Epoch: rw.epoch},
 		Type:     l.types.list[rw.typ], Attempt: int(rw.attempt), Spent: int(rw.spent),
-		Tier: l.tierName(rw.tier), Due: time.Unix(0, rw.due), Letter: rw.letter,
+		Tier: l.tierName(rw.tier), Due: time.Unix(0, rw.due), Since: time.Unix(int64(rw.since), 0), Letter: rw.letter,
 		Copy: Copy{Kind: rw.copy},
 	}
 	if rw.copy == Pointer {
@@ -218,7 +220,8 @@ func (l *Lane) loaded(in *Row) *row {
 		seq: in.Seq, offset: in.Position.Offset, epoch: in.Position.Epoch, due: in.Due.UnixNano(),
 		typ: l.types.of(in.Type), attempt: int32(in.Attempt), spent: int16(in.Spent), //nolint:gosec // small counts
 		topic: l.topicOf(in.Topic, in.Position.Topic), tier: l.nameOf(in.Tier), ptrTier: -1,
-		copy: in.Copy.Kind, saved: in.Copy.Kind != NoCopy, letter: in.Letter,
+		since: int32(max(in.Since.Unix(), 0)), //nolint:gosec // seconds, until 2038
+		copy:  in.Copy.Kind, saved: in.Copy.Kind != NoCopy, letter: in.Letter,
 	}
 	if rw.copy == Pointer {
 		rw.ptr, rw.ptrTier = in.Copy.Offset, l.nameOf(in.Copy.Tier)

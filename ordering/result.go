@@ -107,8 +107,7 @@ func (l *Lane) removeRow(r *resource, rw *row) {
 	r.park.remove(rw)
 	l.parkedNow--
 	if len(r.park.rows) == 0 {
-		l.settled(r)
-		r.park.changed = true
+		r.park.changed = true // the resource is settled when that is written
 	}
 }
 

@@ -1,6 +1,9 @@
 package ordering
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // fetched takes in one record of a source topic.
 func (l *Lane) fetched(w *Work) {
@@ -69,12 +72,19 @@ func (l *Lane) rowOf(r *resource, w *Work) *row {
 // redelivered marks a record that was reserved before, and produces it again when its row has no copy (R2).
 func (l *Lane) redelivered(r *resource, w *Work) {
 	rw := l.rowOf(r, w)
-	if rw == nil || rw.copy != NoCopy || rw.making || rw.pending > 0 || rw.tier < 0 {
-		l.mark(w)
+	if rw == nil && !r.park.idle() {
+		l.later(op{kind: opMark, work: w, slot: -1})
 		return
 	}
-	w.task.res = r
-	l.produce(r, rw, w)
+	switch {
+	case rw == nil || rw.copy == Pointer || rw.copy == Body && rw.saved:
+		l.mark(w)
+	case rw.making || rw.pending > 0:
+		rw.waits = w
+	default:
+		w.task.res = r
+		l.produce(r, rw, w)
+	}
 }
 
 // mark finishes a work's source offset.
@@ -131,14 +141,15 @@ func (l *Lane) run(w *Work) {
 	l.out.Run = append(l.out.Run, w)
 }
 
-// divertAll parks everything that waits in a resource's queue behind its rows.
+// divertAll parks everything that waits in a resource's queue behind its rows. What the next write can't take waits for
+// the one after it.
 func (l *Lane) divertAll(r *resource) {
-	if r.first != nil && l.cfg.MaxParked > 0 && l.parkedNow >= l.cfg.MaxParked && !r.park.held() {
-		// The parked set is full: the lane stops fetching, and what is here still has to go on in order.
-		l.full = true
-	}
-	for w := r.pop(); w != nil; w = r.pop() {
-		l.divert(r, w)
+	for r.first != nil {
+		if l.batchFull() {
+			l.crowded = append(l.crowded, r)
+			return
+		}
+		l.divert(r, r.pop())
 	}
 }
 
@@ -161,7 +172,8 @@ func (l *Lane) reserve(r *resource, w *Work, spent, tier int, due int64) *row {
 	l.seq++
 	rw := &row{
 		seq: l.seq, offset: w.Position.Offset, epoch: w.Position.Epoch, due: due,
-		typ: l.types.of(w.Event.Type), attempt: int32(w.Event.Attempt), spent: int16(spent), //nolint:gosec // small counts
+		since: int32(l.now / int64(time.Second)),                                              //nolint:gosec // seconds, until 2038
+		typ:   l.types.of(w.Event.Type), attempt: int32(w.Event.Attempt), spent: int16(spent), //nolint:gosec // small counts
 		topic: int16(w.Source), tier: int16(tier), ptrTier: -1, //nolint:gosec // a few topics and tiers
 	}
 	block := l.cfg.Strategy == Block

@@ -7,6 +7,7 @@ type batch struct {
 	Write
 	at      int64 // when it is due at the latest
 	ops     []op
+	refresh bool        // there is only the lane's row to write
 	changed []*resource // whose state goes along
 }
 
@@ -21,6 +22,7 @@ const (
 	opLetter
 	opCommand
 	opStarting
+	opMark
 )
 
 // op is what to do when the write is acknowledged.
@@ -29,11 +31,13 @@ type op struct {
 	res  *resource
 	row  *row
 	work *Work
-	tier int   // opPointer: the tier whose record was read
+	tier int   // opPointer, opMark: the tier whose record was read
 	slot int64 // its slot, -1 for none
 }
 
-func (b *batch) empty() bool { return b == nil || (len(b.ops) == 0 && len(b.Drop) == 0 && !b.Started) }
+func (b *batch) empty() bool {
+	return b == nil || (len(b.ops) == 0 && len(b.Drop) == 0 && !b.Started && !b.refresh)
+}
 
 // urge has the batch written at the given time at the latest.
 func (b *batch) urge(at int64) {
@@ -53,6 +57,9 @@ func (l *Lane) collect(r *resource) *batch {
 	return l.batch
 }
 
+// batchFull says that what can wait should wait for the write after the next.
+func (l *Lane) batchFull() bool { return l.batch != nil && len(l.batch.ops) >= maxBatch }
+
 // send hands the collected batch out when it is due and none is under way.
 func (l *Lane) send() {
 	b := l.batch
@@ -60,6 +67,11 @@ func (l *Lane) send() {
 		return
 	}
 	l.batch, l.inflight = nil, b
+	l.moved = false
+	for _, r := range l.crowded {
+		l.touch(r)
+	}
+	l.crowded = l.crowded[:0]
 	b.Version, b.Seq = l.version, l.seq
 	b.Marks = Marks{Sources: make([]Mark, len(l.sources)), Tiers: l.Marks().Tiers}
 	for i := range l.sources {
@@ -152,18 +164,40 @@ func (l *Lane) acknowledged(o *op) {
 		r.park.pendingRows--
 		rw.saved = true
 		l.mark(w)
+		l.mark(rw.waits)
 	case opRemove:
 		r.park.unrecorded--
 		l.mark(w)
+		l.mark(rw.waits)
 		l.settled(r)
 	case opLetter:
 		r.park.pending--
 		l.mark(w)
+		l.mark(rw.waits)
 		l.settled(r)
 	case opStarting:
 		l.start(w)
+	case opMark:
+		l.mark(w)
+		if o.slot >= 0 {
+			l.markTier(o.tier, o.slot)
+		}
 	case opCommand:
 	}
+}
+
+// later finishes a record when all that is on the way to Postgres now is written. Its row is gone here, and a new owner
+// may still find it there.
+func (l *Lane) later(o op) {
+	b := l.batch
+	if b.empty() {
+		b = l.inflight
+	}
+	if b == nil {
+		l.acknowledged(&o)
+		return
+	}
+	b.ops = append(b.ops, o)
 }
 
 // reservedNow goes on with a source event whose row is written: its bytes are produced, unless the row has them.
@@ -277,10 +311,8 @@ func (l *Lane) settled(r *resource) {
 		return
 	}
 	if len(p.rows) == 0 && !p.held() && p.idle() {
-		if _, ok := l.drained[r]; !ok {
-			l.drained[r] = struct{}{}
-			l.dropIfPassed(r)
-		}
+		l.drained[r] = struct{}{}
+		l.dropIfPassed(r)
 	} else {
 		delete(l.drained, r)
 	}
@@ -297,6 +329,7 @@ func (l *Lane) committed(m *Marks) {
 	if !moved {
 		return
 	}
+	l.moved = true
 	for r := range l.drained {
 		l.dropIfPassed(r)
 	}

@@ -1,0 +1,134 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/layby-go/layby/consumer/internal/group"
+	"github.com/layby-go/layby/ordering"
+)
+
+// commitEvery is how often offsets are committed while they move.
+const commitEvery = 500 * time.Millisecond
+
+// committer commits the offsets of a consumer's lanes together.
+type committer struct {
+	c      *Consumer
+	signal chan struct{}
+	mu     sync.Mutex
+	lanes  map[*lane]struct{}
+}
+
+func newCommitter(c *Consumer) *committer {
+	return &committer{c: c, signal: make(chan struct{}, 1), lanes: map[*lane]struct{}{}}
+}
+
+// want asks for a commit of a lane's marks.
+func (k *committer) want(ln *lane) {
+	k.mu.Lock()
+	_, there := k.lanes[ln]
+	k.lanes[ln] = struct{}{}
+	k.mu.Unlock()
+	if there {
+		return
+	}
+	select {
+	case k.signal <- struct{}{}:
+	default:
+	}
+}
+
+// run commits what was asked for, until the context ends.
+func (k *committer) run(ctx context.Context) {
+	pace := time.NewTicker(commitEvery)
+	defer pace.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.signal:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-pace.C:
+		}
+		k.commit(ctx)
+	}
+}
+
+func (k *committer) commit(ctx context.Context) {
+	k.mu.Lock()
+	lanes := k.lanes
+	k.lanes = map[*lane]struct{}{}
+	k.mu.Unlock()
+	var list []group.Commit
+	marks := map[*lane]ordering.Marks{}
+	for ln := range lanes {
+		m, ok := ln.askMarks(ctx)
+		if !ok {
+			continue
+		}
+		marks[ln] = m
+		list = append(list, ln.commits(m, false)...)
+	}
+	if len(list) == 0 {
+		return
+	}
+	started := time.Now()
+	err := k.c.group.Commit(ctx, list)
+	k.c.metrics.committed(time.Since(started), err)
+	if err == nil {
+		for ln, m := range marks {
+			ln.box.put(func(d *delivery) { d.Committed = &m })
+		}
+		return
+	}
+	if ctx.Err() != nil || errors.Is(err, group.ErrFenced) {
+		return // the lanes go with the membership
+	}
+	k.c.log.LogAttrs(ctx, slog.LevelWarn, "commit failed, trying again", slog.Any("error", err))
+	for ln := range marks {
+		k.want(ln)
+	}
+}
+
+// askMarks asks the lane's goroutine for what may be committed; false when the lane has ended.
+func (ln *lane) askMarks(ctx context.Context) (ordering.Marks, bool) {
+	got := make(chan ordering.Marks, 1)
+	ln.box.put(func(d *delivery) { d.calls = append(d.calls, func() { got <- ln.core.Marks() }) })
+	select {
+	case m := <-got:
+		return m, true
+	case <-ln.ctx.Done():
+	case <-ctx.Done():
+	}
+	return ordering.Marks{}, false
+}
+
+// commits is what a lane's marks commit. With done, the finished offsets above them ride along (handover).
+func (ln *lane) commits(m ordering.Marks, done bool) []group.Commit {
+	var list []group.Commit
+	for i, s := range ln.sources {
+		md := commitMetadata{version: ln.version.Load()}
+		if done {
+			md.done = ln.core.Done(i)
+		}
+		text, fits := md.encode(m.Sources[i].Offset)
+		if !fits {
+			ln.overflow = append(ln.overflow, topicRanges{topic: s.topic, commit: m.Sources[i].Offset, ranges: md.done})
+		}
+		list = append(list, group.Commit{
+			Partition: ln.partition, Topic: s.topic, Offset: m.Sources[i].Offset, Epoch: m.Sources[i].Epoch, Metadata: text,
+		})
+	}
+	for i, t := range ln.tiers {
+		if m.Tiers[i] >= 0 {
+			list = append(list, group.Commit{Partition: ln.partition, Topic: t.topic, Offset: m.Tiers[i], Epoch: -1})
+		}
+	}
+	return list
+}

@@ -1,0 +1,313 @@
+// Package consumer is the engine: it makes one Kafka consumer group of source topics, retry tiers and handlers, and
+// drives the pure core of package ordering with what Kafka, Postgres and the handlers say.
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/config"
+	"github.com/layby-go/layby/consumer/internal/group"
+	"github.com/layby-go/layby/consumer/internal/pool"
+	"github.com/layby-go/layby/ordering"
+	"github.com/layby-go/layby/parking"
+	"github.com/layby-go/layby/retrytiers"
+	"github.com/layby-go/layby/telemetry"
+)
+
+// Options are what a Consumer needs.
+type Options struct {
+	// Config is the consumer's part of the configuration, complete and valid.
+	Config config.Consumer
+	// Handlers are those of Config.Routes, in their order; nil for a route that skips.
+	Handlers []layby.Handler
+	// Kafka says how to reach the brokers: seeds, TLS, login, dialer. Clients are made of it.
+	Kafka []kgo.Opt
+	// Store keeps what is parked.
+	Store *parking.Store
+	// Metrics, if set, is told what happens.
+	Metrics *telemetry.Metrics
+	// Alone is shared by the consumers of a process; nil for the only one.
+	Alone *Alone
+	// Instance names this process in the attempts that people read; the host's name and process id when empty.
+	Instance string
+	// Logger, slog's default when nil.
+	Logger *slog.Logger
+}
+
+// Alone makes sure that an event which may kill the process runs when no other handler does (R13). The consumers of
+// one process share one.
+type Alone = pool.Alone
+
+// NewAlone makes one.
+func NewAlone() *Alone { return pool.NewAlone() }
+
+// Consumer is one consumer group with its lanes, workers and budgets: a bulkhead of its own.
+type Consumer struct {
+	cfg        config.Consumer
+	opts       Options
+	log        *slog.Logger
+	store      *parking.Store
+	router     *router
+	coreConfig ordering.Config
+	tiers      []retrytiers.Tier
+	clock      clock
+	ghosts     *ghosts
+	metrics    *meter
+	commits    *committer
+
+	group *group.Group
+	pool  *pool.Pool
+
+	mu       sync.Mutex
+	lanes    map[int32]*lane
+	owned    map[int32]bool // what the group has assigned to us
+	stopping bool
+	joined   bool
+	wg       sync.WaitGroup // lanes that are being acquired again
+	lastGood group.Generation
+	notified chan struct{}
+	closed   map[gateName]bool // gates that were closed when they were last published; watch's own
+
+	tierRetention []time.Duration // parallel to tiers
+}
+
+// New checks the options and makes a consumer. Run starts it.
+func New(o Options) (*Consumer, error) {
+	if o.Store == nil {
+		return nil, fmt.Errorf("consumer %s: no Postgres store", o.Config.Group)
+	}
+	if len(o.Handlers) != len(o.Config.Routes) {
+		return nil, fmt.Errorf("consumer %s: %d handlers for %d routes", o.Config.Group, len(o.Handlers), len(o.Config.Routes))
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Instance == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "unknown"
+		}
+		o.Instance = fmt.Sprintf("%s-%d", host, os.Getpid())
+	}
+	c := &Consumer{
+		cfg: o.Config, opts: o, store: o.Store, ghosts: newGhosts(), lanes: map[int32]*lane{}, owned: map[int32]bool{},
+		notified: make(chan struct{}, 1),
+		log:      o.Logger.With(slog.String("consumer", o.Config.Group)),
+	}
+	c.metrics = newMeter(o.Metrics, o.Config.Group)
+	c.router = newRouter(o.Config)
+	c.coreConfig = coreConfig(o.Config, c.router)
+	c.commits = newCommitter(c)
+	return c, nil
+}
+
+// coreConfig is the part of the core's configuration that is the same for all lanes.
+func coreConfig(cfg config.Consumer, r *router) ordering.Config {
+	out := ordering.Config{
+		Immediate: cfg.Retry.Immediate.Max, Backoff: cfg.Retry.Immediate.Backoff, MaxAfter: cfg.Retry.MaxRetryAfter,
+		MaxEvents: cfg.MaxSpan.Events, MaxBytes: int(cfg.MaxSpan.Bytes), ParkWhenFull: cfg.WhenFull == config.ParkWhenFull,
+		DrainRuns: max(1, cfg.Workers/2), MaxParked: maxParked,
+		Route: r.routeOf,
+	}
+	switch cfg.Ordering {
+	case config.Block:
+		out.Strategy = ordering.Block
+	case config.None:
+		out.Strategy = ordering.None
+	case config.Park:
+	}
+	out.AfterDeath = func(eventType string) ordering.Policy {
+		if cfg.AfterDeadLetter.For(eventType) == config.Advance {
+			return ordering.Advance
+		}
+		return ordering.Hold
+	}
+	return out
+}
+
+// maxParked is how many parked events a lane keeps in memory before it stops fetching: some hundred megabytes.
+const maxParked = 1_000_000
+
+// Run joins the group and consumes until the context ends; then it stops in good order: it stops fetching, waits up to
+// grace for running handlers, records and commits what they did, and leaves the group. It returns nil after such a
+// stop, and an error when the consumer can't start or go on.
+func (c *Consumer) Run(ctx context.Context, grace time.Duration) error {
+	if err := c.prepare(ctx); err != nil {
+		return fmt.Errorf("start consumer %s: %w", c.cfg.Group, err)
+	}
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	var background sync.WaitGroup
+	run := func(f func(context.Context)) {
+		background.Add(1)
+		go func() { defer background.Done(); f(inner) }()
+	}
+	run(c.commits.run)
+	run(func(ctx context.Context) { c.clock.follow(ctx, time.Minute, c.store.Now) })
+	run(c.pollCommands)
+	run(c.watch)
+	failed := make(chan error, 1)
+	run(func(ctx context.Context) { failed <- c.group.Run(ctx) })
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	c.stop(grace)
+	cancel()
+	background.Wait()
+	c.group.Close()
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("consumer %s: %w", c.cfg.Group, err)
+	}
+	return nil
+}
+
+// stop lets every lane go at once and leaves the group.
+func (c *Consumer) stop(grace time.Duration) {
+	c.mu.Lock()
+	c.stopping = true
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), grace+5*time.Second)
+	defer cancel()
+	c.letGo(ctx, nil, grace)
+	stopped, cancelStop := context.WithTimeout(ctx, time.Second)
+	defer cancelStop()
+	if err := c.pool.Stop(stopped); err != nil {
+		c.log.LogAttrs(ctx, slog.LevelWarn, "stopped with handlers that ignore their context", slog.Any("error", err))
+	}
+	c.group.Leave(ctx)
+	c.wg.Wait()
+}
+
+// letGo releases partitions, all of them for nil, and waits until they are.
+func (c *Consumer) letGo(ctx context.Context, partitions []int32, wait time.Duration) {
+	var going sync.WaitGroup
+	for _, ln := range c.take(partitions) {
+		going.Add(1)
+		go func() {
+			defer going.Done()
+			ln.release(ctx, wait)
+		}()
+	}
+	going.Wait()
+}
+
+// take removes lanes from the consumer's.
+func (c *Consumer) take(partitions []int32) []*lane {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if partitions == nil {
+		for p := range c.lanes {
+			partitions = append(partitions, p)
+		}
+	}
+	var out []*lane
+	for _, p := range partitions {
+		delete(c.owned, p)
+		if ln := c.lanes[p]; ln != nil {
+			out = append(out, ln)
+			delete(c.lanes, p)
+		}
+	}
+	return out
+}
+
+// all lists the lanes.
+func (c *Consumer) all() []*lane {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]*lane, 0, len(c.lanes))
+	for _, ln := range c.lanes {
+		out = append(out, ln)
+	}
+	return out
+}
+
+func (c *Consumer) lane(partition int32) *lane {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lanes[partition]
+}
+
+// assigned takes a partition that the group gives us.
+func (c *Consumer) assigned(partition int32) {
+	c.mu.Lock()
+	c.owned[partition] = true
+	c.mu.Unlock()
+	c.begin(partition)
+}
+
+// begin starts a tenure of a partition that is still ours and has none.
+func (c *Consumer) begin(partition int32) {
+	c.mu.Lock()
+	if c.stopping || !c.owned[partition] || c.lanes[partition] != nil {
+		c.mu.Unlock()
+		return
+	}
+	ln := c.newLane(partition)
+	c.lanes[partition] = ln
+	c.mu.Unlock()
+	ln.setState(Acquiring, "")
+	ln.done.Add(1)
+	go ln.acquire()
+}
+
+// revoked lets lanes go while their next owner waits: half the session timeout is theirs at most, since a rebalance
+// holds up everybody.
+func (c *Consumer) revoked(ctx context.Context, partitions []int32) {
+	c.letGo(ctx, partitions, c.cfg.SessionTimeout/2)
+}
+
+// lost ends tenures whose lanes belong to others already: nothing is started, written or committed any more.
+func (c *Consumer) lost(partitions []int32) {
+	for _, ln := range c.take(partitions) {
+		ln.log.LogAttrs(context.Background(), slog.LevelWarn, "the partition was lost")
+		ln.end()
+	}
+}
+
+// reacquire starts a new tenure of a lane whose row another owner took, as long as the group says that it is ours.
+func (c *Consumer) reacquire(old *lane) {
+	c.mu.Lock()
+	mine := c.lanes[old.partition] == old && !c.stopping
+	if mine {
+		delete(c.lanes, old.partition)
+		c.wg.Add(1)
+	}
+	c.mu.Unlock()
+	if !mine {
+		return
+	}
+	go func() {
+		defer c.wg.Done()
+		old.end()
+		if c.group.Lease().Good() {
+			c.begin(old.partition)
+		}
+	}()
+}
+
+// Statuses lists the owned partitions.
+func (c *Consumer) Statuses() []Status {
+	var out []Status
+	for _, ln := range c.all() {
+		out = append(out, *ln.status.Load())
+	}
+	return out
+}
+
+func jitter(d time.Duration) time.Duration {
+	return d/2 + time.Duration(rand.Int64N(int64(d/2)+1)) //nolint:gosec // spreads load, keeps no secret
+}

@@ -1,0 +1,197 @@
+package pool
+
+import (
+	"sync"
+	"time"
+
+	"github.com/layby-go/layby/ordering"
+)
+
+// holdBack is how long a result may wait for others of its chunk, and how long a yes of Callbacks.Allowed holds.
+const holdBack = time.Millisecond
+
+// worker runs one handler at a time. It takes chunks of a lane's works; the part that it has not started can be taken
+// away again by anybody who holds Pool.mu.
+type worker struct {
+	pool *Pool
+	wake chan struct{} // one token: there may be work
+
+	mu      sync.Mutex
+	lane    *Lane // of the chunk
+	items   []*ordering.Work
+	next    int // the first item that has not started
+	alone   bool
+	cur     *run
+	results []ordering.Result
+	spare   []ordering.Result // for results, while those are delivered
+	first   time.Time         // when the oldest of results ended
+	gone    chan struct{}     // set when cur is stuck and this worker was replaced; closed when that is delivered
+
+	share bool // of pool.alone; guarded by Pool.mu
+
+	// The goroutine's own.
+	checked   time.Time // when the lane last said that it may start
+	checkedAt int64     // the same by the wall clock, which goes on while the machine sleeps
+	ran       int       // handlers of this chunk,
+	took      time.Duration
+}
+
+func newWorker(p *Pool) *worker {
+	return &worker{pool: p, wake: make(chan struct{}, 1)}
+}
+
+// loop runs chunks until the pool stops or a handler is stuck.
+func (w *worker) loop() {
+	exits := true
+	defer func() {
+		if exits { // a handler called runtime.Goexit
+			if w.finish(w.cur, errGoexit, time.Now()) {
+				go w.loop()
+			}
+		}
+	}()
+	for w.chunk() {
+		if !w.pool.take(w) {
+			w.pool.running.Done()
+			break
+		}
+	}
+	exits = false
+}
+
+// chunk runs the items that the worker has. False means that a handler was stuck and the worker has been replaced.
+func (w *worker) chunk() bool {
+	now := time.Now()
+	began := now
+	w.ran, w.checkedAt = 0, 0
+	for {
+		r := w.claim(now)
+		if r == nil {
+			break
+		}
+		err := w.pool.call(r)
+		now = time.Now()
+		if !w.finish(r, err, now) {
+			return false
+		}
+		w.ran++
+	}
+	w.took = now.Sub(began)
+	w.flush()
+	return true
+}
+
+// claim starts the next item, if there is one and everything allows it.
+func (w *worker) claim(now time.Time) *run {
+	p := w.pool
+	for {
+		w.mu.Lock()
+		if w.next >= len(w.items) || (p.alone.closed.Load() && !w.alone) {
+			w.mu.Unlock()
+			return nil
+		}
+		if !w.fresh(now) {
+			w.mu.Unlock()
+			if !w.lane.cb.Allowed() {
+				p.suspend(w)
+				return nil
+			}
+			w.checked, w.checkedAt = now, now.UnixNano()
+			continue
+		}
+		if p.gates[w.items[w.next].Route].shut.Load() {
+			w.mu.Unlock()
+			if r := p.admit(w, now); r != nil {
+				return r
+			}
+			continue
+		}
+		r := w.begin(modeOpen, now)
+		w.mu.Unlock()
+		return r
+	}
+}
+
+// fresh says that the lane said just now, by both clocks, that it may start.
+func (w *worker) fresh(now time.Time) bool {
+	wall := now.UnixNano() - w.checkedAt
+	return now.Sub(w.checked) < holdBack && 0 <= wall && wall < int64(holdBack)
+}
+
+// begin makes the next item the current one. The caller holds mu.
+func (w *worker) begin(m mode, now time.Time) *run {
+	w.cur = &run{work: w.items[w.next], lane: w.lane, start: now, mode: m}
+	w.next++
+	return w.cur
+}
+
+// finish takes in what a handler returned. False means that it came too late.
+func (w *worker) finish(r *run, err error, now time.Time) bool {
+	p := w.pool
+	ending := r.finish()
+	j := judged{verdict: ordering.Success}
+	if err != nil {
+		j = p.judge(r, err, ending)
+	}
+	w.mu.Lock()
+	if gone := w.gone; gone != nil {
+		w.mu.Unlock()
+		<-gone
+		p.cameBack(r, now)
+		return false
+	}
+	w.cur = nil
+	special := r.mode != modeOpen || j.verdict == ordering.Unavailable
+	if special {
+		// The lane hears of the gate first.
+		w.mu.Unlock()
+		p.gateResult(r, j, now)
+		w.mu.Lock()
+	}
+	w.add(ordering.Result{Work: r.work, Verdict: j.verdict, Failure: j.failure, Started: r.start, Took: now.Sub(r.start)}, now)
+	due := special || now.Sub(w.first) >= holdBack
+	w.mu.Unlock()
+	if due {
+		w.flush()
+	}
+	return true
+}
+
+// add keeps a result for delivery. The caller holds mu.
+func (w *worker) add(res ordering.Result, now time.Time) {
+	if len(w.results) == 0 {
+		w.first = now
+	}
+	w.results = append(w.results, res)
+}
+
+// rest takes away the items that have not started. The caller holds Pool.mu and mu; the slice is valid as long.
+func (w *worker) rest() []*ordering.Work {
+	rest := w.items[w.next:]
+	w.items = w.items[:w.next]
+	return rest
+}
+
+// flush delivers the results that the worker has.
+func (w *worker) flush() {
+	w.mu.Lock()
+	d := w.outgoing()
+	w.mu.Unlock()
+	w.send(d)
+}
+
+// outgoing takes the results, for send. The caller holds mu.
+func (w *worker) outgoing() delivery {
+	d := delivery{w.lane, w.results}
+	w.results, w.spare = w.spare[:0], nil
+	return d
+}
+
+// send delivers and keeps the slice for later results.
+func (w *worker) send(d delivery) {
+	w.pool.deliver(d)
+	clear(d.results)
+	w.mu.Lock()
+	w.spare = d.results[:0]
+	w.mu.Unlock()
+}

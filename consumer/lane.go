@@ -1,0 +1,286 @@
+package consumer
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/layby-go/layby/consumer/internal/pool"
+	"github.com/layby-go/layby/ordering"
+	"github.com/layby-go/layby/parking"
+)
+
+// lane is one tenure of one partition: it acquires the lane, then drives its core until it is let go.
+//
+// One goroutine (drive) owns the core. Everything else puts what it has into the mailbox. The writer and the reader
+// are goroutines of their own, so that neither Postgres nor a slow fetch holds up the core.
+type lane struct {
+	c         *Consumer
+	partition int32
+	log       *slog.Logger
+	ctx       context.Context // ends when the tenure does
+	cancel    context.CancelFunc
+	done      sync.WaitGroup
+
+	box    *mailbox
+	core   *ordering.Lane
+	tenure *parking.Tenure
+	epoch  int64
+	laneID uuid.UUID
+	works  *pool.Lane
+	writes chan *ordering.Write
+	reads  *queue[ordering.Read]
+	cache  *copyCache
+	// acquired is closed when acquire has ended; started is set when it succeeded: from then on the fields above
+	// don't change.
+	acquired chan struct{}
+	started  atomic.Bool
+
+	sources  []source     // parallel to the configured topics
+	tiers    []tier       // parallel to the consumer's tiers
+	tierEnds []int64      // where the tiers ended at acquisition; nil once they were read
+	tierNext []int64      // where the tiers were read up to
+	version  atomic.Int64 // of the lane row, for commit metadata
+	overflow []topicRanges
+
+	held struct {
+		sync.Mutex
+		results []ordering.Result // of handlers that ended while the lease had lapsed
+	}
+	leaving  atomic.Bool
+	idle     chan struct{} // closed when nothing is under way after a stop
+	idleOnce sync.Once
+	ended    bool        // guarded by held: handlers that come back from now on are ghosts
+	trust    *time.Timer // of a suspect lane
+	status   atomic.Pointer[Status]
+}
+
+// source is a source topic as the lane found it.
+type source struct {
+	topic string
+	id    ordering.TopicID
+}
+
+// tier is a tier topic as the lane found it.
+type tier struct {
+	name  string
+	topic string
+	id    ordering.TopicID
+}
+
+// State is what a partition is doing.
+type State string
+
+// The states of an owned partition.
+const (
+	Acquiring State = "acquiring" // its row is being taken over; nothing starts yet
+	Running   State = "running"
+	Paused    State = "paused"  // its source topics are not fetched, for the reason given
+	Stopped   State = "stopped" // something needs a person: the reason says what
+	Leaving   State = "leaving" // it is being let go
+)
+
+// Status is one owned partition, as a person sees it.
+type Status struct {
+	Partition int32
+	State     State
+	Reason    string
+	Since     time.Time
+	Epoch     int64
+	Suspect   bool
+}
+
+func (ln *lane) setState(s State, reason string) {
+	old := ln.status.Load()
+	if old != nil && old.State == s && old.Reason == reason {
+		return
+	}
+	st := &Status{Partition: ln.partition, State: s, Reason: reason, Since: time.Now(), Epoch: ln.epoch}
+	if old != nil {
+		st.Suspect = old.Suspect
+	}
+	ln.status.Store(st)
+	ln.c.metrics.partition(ln.partition, st)
+	if old == nil || s == Acquiring && reason == "" {
+		return
+	}
+	level := slog.LevelInfo
+	if s == Stopped {
+		level = slog.LevelError
+	}
+	ln.log.LogAttrs(ln.ctx, level, "partition "+string(s), slog.String("reason", reason))
+}
+
+// newLane makes a tenure that is about to be acquired.
+func (c *Consumer) newLane(partition int32) *lane {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &lane{
+		c: c, partition: partition, ctx: ctx, cancel: cancel,
+		log: c.log.With(slog.Int("partition", int(partition))),
+		box: newMailbox(), writes: make(chan *ordering.Write, 1), reads: newQueue[ordering.Read](), cache: newCopyCache(),
+		acquired: make(chan struct{}), idle: make(chan struct{}),
+	}
+}
+
+// drive runs the core: inputs in, actions out, until the tenure ends.
+func (ln *lane) drive() {
+	defer ln.done.Done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ln.ctx.Done():
+			return
+		case <-ln.box.signal:
+		case <-timer.C:
+		}
+		d := ln.box.take()
+		for _, call := range d.calls {
+			call()
+		}
+		ln.intake(d)
+		now := ln.c.clock.now()
+		acts := ln.core.Step(now, &d.Inputs)
+		ln.carryOut(acts)
+		if !acts.Wake.IsZero() {
+			timer.Reset(max(0, acts.Wake.Sub(now)))
+		} else {
+			timer.Stop()
+		}
+		if ln.leaving.Load() && ln.core.Idle() {
+			ln.idleOnce.Do(func() { close(ln.idle) })
+		}
+	}
+}
+
+// carryOut does what the core asks for.
+func (ln *lane) carryOut(a *ordering.Actions) {
+	for i := range a.Reports {
+		ln.report(&a.Reports[i])
+	}
+	if len(a.Run) > 0 {
+		ln.works.Submit(a.Run)
+	}
+	if a.Write != nil {
+		ln.writes <- a.Write // never blocks: the core sends one at a time
+	}
+	if len(a.Produce) > 0 {
+		ln.produce(a.Produce)
+	}
+	if len(a.Read) > 0 {
+		ln.read(a.Read)
+	}
+	if a.Pause != nil {
+		ln.pause(*a.Pause)
+	}
+	if a.Marked {
+		ln.c.commits.want(ln)
+	}
+}
+
+func (ln *lane) pause(p ordering.Pause) {
+	topics := ln.c.cfg.Topics
+	if p.Reason == ordering.NotPaused {
+		ln.c.group.Resume(ln.partition, topics...)
+		ln.setState(Running, "")
+		return
+	}
+	ln.c.group.Pause(ln.partition, topics...)
+	ln.setState(Paused, string(p.Reason))
+}
+
+// deliver takes results of handlers from the pool. While the lease has lapsed they wait for the next good heartbeat:
+// under the same member and generation they count, else they are void (R9).
+func (ln *lane) deliver(results []ordering.Result) {
+	ln.held.Lock()
+	defer ln.held.Unlock()
+	switch {
+	case ln.ended:
+		ln.ghostsBack(results)
+		return
+	case !ln.c.group.Lease().Good() || len(ln.held.results) > 0:
+		ln.held.results = append(ln.held.results, results...)
+		return
+	}
+	ln.box.put(func(d *delivery) { d.Results = append(d.Results, results...) })
+}
+
+// returned takes a stuck handler that came back.
+func (ln *lane) returned(w *ordering.Work) {
+	ln.held.Lock()
+	defer ln.held.Unlock()
+	if ln.ended {
+		ln.ghostBack(w)
+		return
+	}
+	ln.box.put(func(d *delivery) { d.Returned = append(d.Returned, w) })
+}
+
+// renewed goes on after a good heartbeat.
+func (ln *lane) renewed(same bool) {
+	ln.held.Lock()
+	results := ln.held.results
+	ln.held.results = nil
+	ln.held.Unlock()
+	if len(results) > 0 {
+		if !same {
+			for i := range results {
+				results[i].Verdict = ordering.NotRun
+			}
+		}
+		ln.box.put(func(d *delivery) { d.Results = append(d.Results, results...) })
+	}
+	ln.works.Renewed()
+}
+
+// records takes what a poll brought; it is called from the poll loop.
+func (ln *lane) records(topic string, recs []*kgo.Record) {
+	ln.box.put(func(d *delivery) { d.records = append(d.records, batch{topic, recs}) })
+}
+
+// produce appends to tiers; each record is judged alone.
+func (ln *lane) produce(list []ordering.Produce) {
+	recs := make([]*kgo.Record, len(list))
+	asked := make([]ordering.Ack, len(list))
+	for i := range list {
+		recs[i] = ln.tierRecord(&list[i])
+		asked[i] = ordering.Ack{Seq: list[i].Seq, Produce: list[i].Number}
+	}
+	ln.c.group.Produce(recs, func(i int, outcome ordering.Outcome, offset int64) {
+		a := asked[i]
+		a.Outcome, a.Offset = outcome, offset
+		ln.box.put(func(d *delivery) { d.Acks = append(d.Acks, a) })
+	})
+}
+
+// report tells people of a change of a resource's state: one line each, without payloads.
+func (ln *lane) report(r *ordering.Report) {
+	ln.c.metrics.report(r)
+	level := slog.LevelInfo
+	switch r.Kind {
+	case ordering.ReportDead, ordering.ReportRefused, ordering.ReportStuck, ordering.ReportUnread:
+		level = slog.LevelWarn
+	case ordering.ReportParked, ordering.ReportDrained, ordering.ReportHealed, ordering.ReportCommand:
+	}
+	attrs := make([]slog.Attr, 0, 9)
+	attrs = append(attrs, slog.String("resource", printable(r.Resource)))
+	add := func(ok bool, a slog.Attr) {
+		if ok {
+			attrs = append(attrs, a)
+		}
+	}
+	add(r.Topic != "", slog.String("topic", r.Topic))
+	add(r.Topic != "", slog.Int64("offset", r.Offset))
+	add(r.Seq != 0, slog.Int64("seq", r.Seq))
+	add(r.Type != "", slog.String("type", r.Type))
+	add(r.Attempt != 0, slog.Int("attempt", r.Attempt))
+	add(r.Tier != "", slog.String("tier", r.Tier))
+	add(r.Class != "", slog.String("class", r.Class))
+	add(r.Text != "", slog.String("text", printable(r.Text)))
+	ln.log.LogAttrs(ln.ctx, level, "resource "+string(r.Kind), attrs...)
+}

@@ -1,0 +1,135 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/layby-go/layby/consumer/internal/group"
+	"github.com/layby-go/layby/consumer/internal/pool"
+	"github.com/layby-go/layby/retrytiers"
+)
+
+// prepare checks what the consumer stands on, then joins the group.
+func (c *Consumer) prepare(ctx context.Context) error {
+	if err := c.store.Check(ctx); err != nil {
+		return err
+	}
+	if err := c.provision(ctx); err != nil {
+		return err
+	}
+	var err error
+	if c.pool, err = c.newPool(); err != nil {
+		return err
+	}
+	topics := make([]string, len(c.tiers))
+	for i, t := range c.tiers {
+		topics[i] = t.Topic
+	}
+	c.group, err = group.Join(ctx, group.Config{
+		Client: c.opts.Kafka, Group: c.cfg.Group, Sources: c.cfg.Topics, Tiers: topics, Isolation: c.cfg.Isolation,
+		SessionTimeout: c.cfg.SessionTimeout, Heartbeat: c.cfg.Heartbeat, RebalanceTimeout: c.cfg.RebalanceTimeout,
+		ProduceTimeout: c.cfg.ProduceTimeout, Logger: c.log,
+	}, group.Callbacks{
+		Assigned: c.assigned, Revoked: c.revoked, Lost: c.lost,
+		Records: c.records, FetchError: c.fetchError,
+		Renewed: c.renewed, Lapsed: c.lapsed,
+		Joined: func(g *group.Group) { c.group = g },
+	})
+	return err
+}
+
+func (c *Consumer) newPool() (*pool.Pool, error) {
+	names := make([]string, len(c.cfg.Routes))
+	for i, r := range c.cfg.Routes {
+		names[i] = r.Type
+	}
+	return pool.New(pool.Config{
+		Workers: c.cfg.Workers, Handlers: c.opts.Handlers, Names: names,
+		HandlerTimeout: c.cfg.HandlerTimeout, StuckGrace: c.cfg.StuckGrace,
+		Alone: c.opts.Alone, Observe: c.metrics.results, Logger: c.log,
+	})
+}
+
+// records hands what a poll brought to its lane.
+func (c *Consumer) records(partition int32, topic string, recs []*kgo.Record) {
+	if ln := c.lane(partition); ln != nil && ln.started.Load() {
+		ln.records(topic, recs)
+	}
+}
+
+// fetchError stops a lane that can't be read on, or starts it anew, where the configuration says how to go on (R2).
+func (c *Consumer) fetchError(partition int32, topic string, err error) {
+	ln := c.lane(partition)
+	if ln == nil || !ln.started.Load() {
+		return
+	}
+	ln.log.LogAttrs(ln.ctx, slog.LevelError, "a topic can't be read on", slog.String("topic", topic), slog.Any("error", err))
+	// A new tenure looks at where the logs begin and end, and either goes on or stops with both offsets named.
+	c.reacquire(ln)
+}
+
+// renewed tells the lanes of a good heartbeat.
+func (c *Consumer) renewed(g group.Generation) {
+	c.mu.Lock()
+	same := g == c.lastGood
+	c.lastGood = g
+	c.mu.Unlock()
+	for _, ln := range c.all() {
+		if ln.started.Load() {
+			ln.renewed(same)
+		}
+	}
+}
+
+// lapsed cancels what runs: the lease has ended (R9). What was handed out and not started comes back and waits.
+func (c *Consumer) lapsed() {
+	c.log.LogAttrs(context.Background(), slog.LevelWarn, "the lease has lapsed: no heartbeat was answered in time; nothing starts until one is",
+		slog.Duration("session_timeout", c.cfg.SessionTimeout))
+	for _, ln := range c.all() {
+		if ln.started.Load() {
+			ln.works.Cancel(errLapsed)
+		}
+	}
+}
+
+// provision makes the tier topics that are missing and checks those that are there. Tiers that left the configuration
+// are read until they are empty.
+func (c *Consumer) provision(ctx context.Context) error {
+	cl, err := kgo.NewClient(c.opts.Kafka...)
+	if err != nil {
+		return fmt.Errorf("make a Kafka client: %w", err)
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	spec := retrytiers.Spec{
+		Group: c.cfg.Group, Sources: c.cfg.Topics, Tiers: retrytiers.Of(c.cfg.Group, c.cfg.Retry.Tiers),
+		Replication: c.cfg.TopicReplication,
+	}
+	plan, err := retrytiers.MakePlan(ctx, adm, spec)
+	if err != nil {
+		return err
+	}
+	for _, ch := range plan.Changes {
+		if ch.Action == retrytiers.Alter || ch.Action == retrytiers.Wrong || ch.Action == retrytiers.Grow {
+			return fmt.Errorf("retry topic %s does not fit: %s; `layby topics apply` mends what can be mended, or run:\n%s",
+				ch.Topic, ch.Message, strings.Join(plan.Commands(), "\n"))
+		}
+	}
+	if err := retrytiers.Apply(ctx, adm, plan); err != nil {
+		return err
+	}
+	c.tiers, c.tierRetention = spec.Tiers, nil
+	for _, ch := range plan.Changes {
+		c.tierRetention = append(c.tierRetention, ch.Retention)
+		if ch.Action == retrytiers.Orphan {
+			c.tiers = append(c.tiers, retrytiers.Tier{Name: strings.TrimPrefix(ch.Topic, retrytiers.Prefix(c.cfg.Group)), Topic: ch.Topic})
+			c.log.LogAttrs(ctx, slog.LevelInfo, "a retry topic is no longer configured: it is read until nothing waits in it", slog.String("topic", ch.Topic))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package consumer
+
+import (
+	"fmt"
+
+	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/config"
+	"github.com/layby-go/layby/consumer/internal/extract"
+	"github.com/layby-go/layby/ordering"
+)
+
+// ClassNoResource is the class of an event whose resource can't be extracted.
+const ClassNoResource = "NoResource"
+
+// router finds an event's resource, type and route.
+type router struct {
+	resource *extract.Resource
+	typ      *extract.Type
+	routes   map[string]int32
+	any      int32 // the route "*", noRoute when there is none
+	skip     bool  // an event without a route is skipped
+}
+
+const noRoute = -2
+
+func newRouter(cfg config.Consumer) *router {
+	r := &router{
+		resource: extract.NewResource(cfg.Resource, cfg.Ordering),
+		routes:   map[string]int32{}, any: noRoute, skip: cfg.Unrouted == config.UnroutedSkip,
+	}
+	var known []string
+	for i, route := range cfg.Routes {
+		to := int32(i) //nolint:gosec // a few routes
+		if route.Skip {
+			to = ordering.RouteSkip
+		}
+		if route.Type == config.AnyType {
+			r.any = to
+			break // the first that matches: nothing comes after "*"
+		}
+		if _, there := r.routes[route.Type]; !there {
+			r.routes[route.Type] = to
+			known = append(known, route.Type)
+		}
+	}
+	r.typ = extract.NewType(cfg.EventType, known...)
+	return r
+}
+
+// routeOf is the route of an event type.
+func (r *router) routeOf(eventType string) int32 {
+	if to, ok := r.routes[eventType]; ok {
+		return to
+	}
+	if r.any == noRoute && r.skip {
+		return ordering.RouteSkip
+	}
+	return r.any
+}
+
+// route fills in what a work's event says about itself. An event that can't run carries the fault that it dies of.
+func (r *router) route(w *ordering.Work) {
+	e := &w.Event
+	w.Size = len(e.Key) + len(e.Value)
+	for i := range e.Headers {
+		w.Size += len(e.Headers[i].Key) + len(e.Headers[i].Value)
+	}
+	e.Type = r.typ.Of(e)
+	w.Route = r.routeOf(e.Type)
+	var err error
+	if e.Resource, err = r.resource.Of(e); err != nil {
+		// Without a resource the event can only be kept in order with itself.
+		e.Resource = fmt.Sprintf("%s/%d/%d", e.Topic, e.Partition, e.Offset)
+		w.Fault = fault(ClassNoResource, err.Error())
+		return
+	}
+	if w.Route == noRoute {
+		w.Fault = fault(layby.ClassUnrouted, fmt.Sprintf("no route takes events of the type %q", e.Type))
+	}
+}
+
+func fault(class, text string) *ordering.Failure {
+	return &ordering.Failure{Class: class, Text: text, Chain: []string{text}}
+}

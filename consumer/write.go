@@ -1,0 +1,59 @@
+package consumer
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/layby-go/layby/ordering"
+	"github.com/layby-go/layby/parking"
+)
+
+// write is the lane's writer: one write after another, each until its outcome is known (R8).
+func (ln *lane) write() {
+	defer ln.done.Done()
+	for {
+		var w *ordering.Write
+		select {
+		case <-ln.ctx.Done():
+			return
+		case w = <-ln.writes:
+		}
+		started := time.Now()
+		done, err := ln.tenure.Write(ln.ctx, w)
+		ln.c.metrics.written(time.Since(started), err)
+		if err != nil {
+			ln.writeFailed(err)
+			return
+		}
+		ln.version.Store(done.Version)
+		ln.box.put(func(d *delivery) { d.Written = done })
+	}
+}
+
+// writeFailed lets the lane go: another owner has it, or the tenure ended. When our own heartbeat is still good, the
+// row was taken by mistake and is acquired again.
+func (ln *lane) writeFailed(err error) {
+	if ln.ctx.Err() != nil {
+		return
+	}
+	if !errors.Is(err, parking.ErrFenced) {
+		ln.setState(Stopped, err.Error())
+		return
+	}
+	ln.log.LogAttrs(ln.ctx, slog.LevelWarn, "the partition was taken over by another owner", slog.Any("error", err))
+	ln.c.reacquire(ln)
+}
+
+func (ln *lane) key() parking.Lane {
+	return parking.Lane{
+		Consumer: ln.c.cfg.Group, Partition: ln.partition, ClusterID: ln.c.group.ClusterID(), Away: ln.away,
+	}
+}
+
+// away tells the core whether Postgres answers; the store logs it.
+func (ln *lane) away(away bool) {
+	ln.box.put(func(d *delivery) {
+		d.StoreAway, d.StoreBack = away, !away
+	})
+}

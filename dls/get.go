@@ -1,0 +1,90 @@
+package dls
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/internal/columns"
+)
+
+// ErrNotFound says that there is no such letter.
+var ErrNotFound = errors.New("there is no such dead letter")
+
+// Detail is everything that is known of a dead letter.
+type Detail struct {
+	Letter
+	Event    layby.Event // its latest version; Attempt is the letter's, Token is not set
+	HasBytes bool        // false when the bytes could be read from nowhere
+	Version  int         // of the bytes, 0 for the record as it came
+	Chain    []string    // texts of the wrapped errors, outermost first
+	Details  string      // JSON that the handler gave along, as it came
+	Stack    string      // of a panic
+	Attempts []Attempt   // in their order
+}
+
+// Attempt is one failed handler start.
+type Attempt struct {
+	Attempt  int
+	Started  time.Time
+	Took     time.Duration
+	Tier     string // empty for the first run
+	Class    string
+	Text     string
+	Stack    string
+	Instance string
+}
+
+// Get returns a letter with its bytes and attempts, or ErrNotFound.
+func (s *Store) Get(ctx context.Context, id int64) (*Detail, error) {
+	d, err := s.get(ctx, id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("dead letter %d: %w", id, err)
+	}
+	return d, nil
+}
+
+func (s *Store) get(ctx context.Context, id int64) (*Detail, error) {
+	rows, err := s.pool.Query(ctx, "select "+letterFields+" from "+s.schema+".dead_letters where id = $1", id)
+	if err != nil {
+		return nil, err
+	}
+	d := &Detail{}
+	if d.Letter, err = pgx.CollectExactlyOneRow(rows, scanLetter); err != nil {
+		return nil, err
+	}
+	e := &d.Event
+	var headers []byte
+	var ms *int64
+	err = s.pool.QueryRow(ctx, `select key, value, headers_raw, timestamp_ms, has_bytes, version, error_chain,
+		coalesce(error_details, ''), coalesce(stack, '') from `+s.schema+`.dead_letters where id = $1`, id).
+		Scan(&e.Key, &e.Value, &headers, &ms, &d.HasBytes, &d.Version, &d.Chain, &d.Details, &d.Stack)
+	if err != nil {
+		return nil, err
+	}
+	e.Topic, e.Partition, e.Offset, e.Type, e.Resource, e.Attempt = d.Topic, d.Partition, d.Offset, d.Type, d.Resource, d.Attempt
+	if ms != nil {
+		e.Timestamp = time.UnixMilli(*ms)
+	}
+	if e.Headers, err = columns.DecodeHeaders(headers); err != nil {
+		return nil, err
+	}
+	d.Attempts, err = s.attempts(ctx, id)
+	return d, err
+}
+
+func (s *Store) attempts(ctx context.Context, id int64) ([]Attempt, error) {
+	rows, err := s.pool.Query(ctx, `select attempt, started_at, took, tier, error_class, error_text, coalesce(stack, ''),
+		coalesce(instance, '') from `+s.schema+`.dead_letter_attempts a where letter_id = $1 order by a.id`, id)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Attempt])
+}

@@ -1,0 +1,89 @@
+package migrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// SQLSTATE of a table that is not there, also when its schema is not.
+const undefinedTable = "42P01"
+
+// ErrOldSchema says that the schema is missing or older than this version needs; Check's error names the command.
+var ErrOldSchema = errors.New("the schema is not up to date")
+
+// ErrNewSchema says that the schema was migrated by a newer version.
+var ErrNewSchema = errors.New("the schema is newer than this version of layby")
+
+// Check returns nil when the schema is as this version needs it.
+func Check(ctx context.Context, pool *pgxpool.Pool, schema string) error {
+	applied, err := appliedVersions(ctx, pool, schema)
+	if err != nil {
+		return err
+	}
+	known, err := rendered{schema}.migrations()
+	if err != nil {
+		return err
+	}
+	for _, m := range known {
+		if _, ok := applied[m.Version]; !ok {
+			return fmt.Errorf("schema %s lacks migration %s (%w): run: layby migrate up", schema, m.Name, ErrOldSchema)
+		}
+	}
+	latest := known[len(known)-1].Version
+	for v := range applied {
+		if v > latest {
+			return fmt.Errorf("schema %s has migration %d, this version knows them up to %d (%w): run a newer layby", schema, v, latest, ErrNewSchema)
+		}
+	}
+	return nil
+}
+
+// appliedVersions reads goose's table without creating it.
+func appliedVersions(ctx context.Context, pool *pgxpool.Pool, schema string) (map[int64]time.Time, error) {
+	if err := ValidateSchema(schema); err != nil {
+		return nil, err
+	}
+	applied := map[int64]time.Time{}
+	rows, err := pool.Query(ctx, Render(`select version_id, tstamp from {{schema}}.`+versionTable+
+		` where is_applied and version_id > 0`, schema))
+	if err == nil {
+		var v int64
+		var at time.Time
+		_, err = pgx.ForEachRow(rows, []any{&v, &at}, func() error { applied[v] = at; return nil })
+	}
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == undefinedTable {
+		return applied, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations of schema %s: %w", schema, err)
+	}
+	return applied, nil
+}
+
+// migrations lists the numbered files in their order.
+func (r rendered) migrations() ([]Migration, error) {
+	names, err := fs.Glob(r, "[0-9]*.sql")
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Migration, len(names))
+	for i, name := range names {
+		number, _, _ := strings.Cut(name, "_")
+		v, err := strconv.ParseInt(number, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("migration file %s: %w", name, err)
+		}
+		list[i] = Migration{Version: v, Name: name}
+	}
+	return list, nil
+}

@@ -1,0 +1,181 @@
+package migrations
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/layby-go/layby/integration/stack"
+)
+
+const denied = "42501"
+
+// try runs SQL as a role, in a transaction that is rolled back, and returns its SQLSTATE, empty when it succeeds.
+func try(t *testing.T, pool *pgxpool.Pool, role, sql string) string {
+	t.Helper()
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context()) //nolint:errcheck // the point of it
+	if _, err := tx.Exec(t.Context(), "set local role "+role); err != nil {
+		t.Fatal(err)
+	}
+	_, err = tx.Exec(t.Context(), sql)
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &pg):
+		return pg.Code
+	case err != nil:
+		t.Fatal(err)
+	}
+	return ""
+}
+
+func TestRightsOfTheRoles(t *testing.T) {
+	pool, schema := migrated(t)
+	fill(t, pool, schema)
+	rows, err := pool.Query(t.Context(), "select tablename from pg_tables where schemaname = $1", schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(tables) != 9 {
+		t.Fatalf("tables %v, %v", tables, err)
+	}
+	app, viewer, operator := schema+"_app", schema+"_viewer", schema+"_operator"
+	for _, table := range tables {
+		name := schema + "." + table
+		for _, role := range Roles(schema) {
+			if code := try(t, pool, role, "select count(*) from "+name); code != "" {
+				t.Errorf("%s may not read %s: %s", role, table, code)
+			}
+			for _, sql := range []string{"delete from " + name, "insert into " + name + " default values", "truncate " + name} {
+				if code := try(t, pool, role, sql); role != app && code != denied {
+					t.Errorf("%s: %s answers %q", role, sql, code)
+				}
+			}
+		}
+		if code := try(t, pool, app, "truncate "+name); code != denied {
+			t.Errorf("%s: truncate %s answers %q", app, table, code)
+		}
+	}
+	functions := map[string][]string{
+		"select {{schema}}.replay(id, 'r') from {{schema}}.dead_letters":           {app, operator},
+		"select {{schema}}.discard(id, 'r') from {{schema}}.dead_letters":          {app, operator},
+		"select {{schema}}.advance(id, 'r') from {{schema}}.dead_letters":          {app, operator},
+		"select {{schema}}.hold('orders', 'x', 'r', 0)":                            {app, operator},
+		"select {{schema}}.hold('orders', '\\x00'::bytea, 'r', 0)":                 {app, operator},
+		"select {{schema}}.release('orders', 'held', 'r')":                         {app, operator},
+		"select {{schema}}.as_json(value) from {{schema}}.dead_letters":            {app, operator, viewer},
+		"select {{schema}}.take_partition('o', 0, 'k', gen_random_uuid(), 1, 'i')": {app},
+		"select {{schema}}.execute_command('orders', 0, 1, 1)":                     {app},
+		"select {{schema}}.ask('replay', 'orders', 0, 'x', 1, 'r')":                {},
+		"select {{schema}}.ask_letter('replay', 1, 'r')":                           {},
+		"select {{schema}}.replay_letter(1, 1, true)":                              {},
+		"update {{schema}}.audit_log set reason = 'x'":                             {},
+		"delete from {{schema}}.audit_log":                                         {},
+		"insert into {{schema}}.audit_log (action, reason) values ('x','x')":       {},
+		"update {{schema}}.partitions set seq = 0":                                 {},
+		"delete from {{schema}}.partitions":                                        {},
+		"delete from {{schema}}.parked_events":                                     {app},
+		"delete from {{schema}}.dead_letters":                                      {},
+		"update {{schema}}.dead_letters set state = 'healed'":                      {app},
+	}
+	for sql, may := range functions {
+		for _, role := range Roles(schema) {
+			want := denied
+			for _, r := range may {
+				if r == role {
+					want = ""
+				}
+			}
+			if code := try(t, pool, role, Render(sql, schema)); code != want {
+				t.Errorf("%s: %s answers %q, want %q", role, sql, code, want)
+			}
+		}
+	}
+}
+
+// fill makes one row that every function finds.
+func fill(t *testing.T, pool *pgxpool.Pool, schema string) {
+	t.Helper()
+	run(t, pool, Render(`
+		insert into {{schema}}.partitions (consumer, partition, cluster_id, owner, partition_count) values ('orders', 0, 'k', gen_random_uuid(), 1);
+		insert into {{schema}}.dead_letters (consumer, partition, seq, resource, topic, topic_id, source_offset, leader_epoch, event_type,
+			state, policy, attempt, error_class, error_text, fingerprint, has_bytes)
+		values ('orders', 0, 1, 'x', 't', gen_random_uuid(), 0, 0, '', 'dead', 'hold', 1, 'E', 'e', 'f', true);
+		insert into {{schema}}.parked_resources (consumer, partition, resource, held_by_hand) values ('orders', 0, 'held', true);
+		select {{schema}}.discard(id, 'r') from {{schema}}.dead_letters`, schema))
+}
+
+func TestTheAuditLogIsAppendOnly(t *testing.T) {
+	pool, schema := migrated(t)
+	fill(t, pool, schema)
+	for _, sql := range []string{
+		"update {{schema}}.audit_log set reason = 'x'", "delete from {{schema}}.audit_log", "truncate {{schema}}.audit_log",
+		"delete from {{schema}}.audit_log where false",
+	} {
+		// Also for the owner and a superuser.
+		_, err := pool.Exec(t.Context(), Render(sql, schema))
+		if err == nil || !strings.Contains(err.Error(), "append-only") {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+	var reason, action string
+	var who bool
+	var command int64
+	err := pool.QueryRow(t.Context(), Render("select who = session_user, reason, action, command_id from {{schema}}.audit_log", schema)).
+		Scan(&who, &reason, &action, &command)
+	if err != nil || !who || reason != "r" || action != "discard" || command == 0 {
+		t.Errorf("%v %s %s %d, %v", who, reason, action, command, err)
+	}
+}
+
+// Without the right to create roles everything else is made, and the SQL for an administrator is returned.
+func TestUpWithoutTheRightToCreateRoles(t *testing.T) {
+	pool, schema := newSchema(t)
+	owner := stack.Name(t, "plain")
+	run(t, pool, "create role "+owner+" login password 'secret'")
+	var db string
+	if err := pool.QueryRow(t.Context(), "select current_database()").Scan(&db); err != nil {
+		t.Fatal(err)
+	}
+	run(t, pool, "grant create on database "+db+" to "+owner)
+	t.Cleanup(func() { run(t, pool, "drop owned by "+owner+" cascade; drop role "+owner) })
+	plain := as(t, pool, owner)
+
+	res, err := Up(t.Context(), plain, schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range Roles(schema) {
+		if !strings.Contains(res.RolesSQL, "create role "+r) {
+			t.Errorf("%q lacks %s", res.RolesSQL, r)
+		}
+	}
+	if err := Check(t.Context(), plain, schema); err != nil {
+		t.Error(err)
+	}
+	run(t, pool, res.RolesSQL)
+	res, err = Up(t.Context(), plain, schema)
+	if err != nil || res.RolesSQL != "" {
+		t.Fatalf("after the administrator: %+v, %v", res, err)
+	}
+	if code := try(t, pool, schema+"_viewer", "select from "+schema+".dead_letters"); code != "" {
+		t.Errorf("the viewer may not look: %s", code)
+	}
+	if code := try(t, pool, schema+"_operator", "delete from "+schema+".dead_letters"); code != denied {
+		t.Errorf("the operator deletes: %s", code)
+	}
+	// A schema that an administrator made is enough, without the right to make one.
+	second := stack.Name(t, "given")
+	run(t, pool, "revoke create on database "+db+" from "+owner+"; create schema "+second+" authorization "+owner)
+	if _, err := Up(t.Context(), plain, second); err != nil {
+		t.Error(err)
+	}
+}

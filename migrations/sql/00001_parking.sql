@@ -1,0 +1,190 @@
+-- +goose Up
+create table {{schema}}.partitions (
+    consumer        text not null,
+    partition       integer not null check (partition >= 0),
+    cluster_id      text not null,
+    lane_id         uuid not null default gen_random_uuid(),
+    epoch           bigint not null default 0,
+    owner           uuid not null,
+    version         bigint not null default 0,
+    seq             bigint not null default 0,
+    sources         jsonb not null default '{}',
+    tiers           jsonb not null default '{}',
+    partition_count integer not null,
+    cut             jsonb,
+    clean           boolean not null default true,
+    unclean_ends    timestamptz[] not null default '{}',
+    starting        jsonb,
+    handover        bytea,
+    instance        text,
+    taken_at        timestamptz,
+    written_at      timestamptz,
+    ended_at        timestamptz,
+    primary key (consumer, partition)
+) with (fillfactor = 50);
+
+comment on table {{schema}}.partitions is 'One row for each partition of a consumer: partition p of all its source topics and retry tiers, owned together by one process. Every write of the owner goes through this row (the fence).';
+comment on column {{schema}}.partitions.cluster_id is 'the Kafka cluster that the positions belong to';
+comment on column {{schema}}.partitions.lane_id is 'random name of this row; records of the retry tiers carry it';
+comment on column {{schema}}.partitions.epoch is 'grows with every change of owner; handlers get it as fencing token';
+comment on column {{schema}}.partitions.owner is 'random name of the current tenure';
+comment on column {{schema}}.partitions.version is 'grows by one with every write';
+comment on column {{schema}}.partitions.seq is 'highest sequence number given to a parked or dead event';
+comment on column {{schema}}.partitions.sources is 'per source topic: its id, the highest commit known here, and the leader epoch of that';
+comment on column {{schema}}.partitions.tiers is 'per retry tier: its topic id and the position read so far';
+comment on column {{schema}}.partitions.partition_count is 'number of partitions of the source topics that the consumer works under';
+comment on column {{schema}}.partitions.cut is 'end offsets found when the topics grew: nothing past them starts until every partition has settled what is below';
+comment on column {{schema}}.partitions.clean is 'whether the last tenure ended in order; false while one lasts';
+comment on column {{schema}}.partitions.unclean_ends is 'when tenures of the last hour were found to have ended without a clean end';
+comment on column {{schema}}.partitions.starting is 'the event that a suspect partition is about to start, and how often it was started without a result';
+comment on column {{schema}}.partitions.handover is 'offsets finished above the commit when the last tenure ended, where the commit metadata had no room for them';
+comment on column {{schema}}.partitions.instance is 'the process that owns the partition, or owned it last';
+
+create table {{schema}}.parked_resources (
+    consumer              text not null,
+    partition             integer not null,
+    resource              bytea not null,
+    resource_hash         bytea not null generated always as (sha256(resource)) stored,
+    resource_text         text,
+    drained               boolean not null default false,
+    held_by               bigint,
+    held_by_hand          boolean not null default false,
+    held_behind_partition integer,
+    state                 text not null generated always as (
+        case when held_by is not null or held_behind_partition is not null then 'held'
+             when held_by_hand then 'held by hand'
+             when drained then 'drained'
+             else 'parked' end) stored,
+    high_water            jsonb not null default '[]',
+    parked_at             timestamptz not null default now(),
+    primary key (consumer, partition, resource_hash)
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+
+comment on table {{schema}}.parked_resources is 'Resources (an order, an account) of which an event is waiting to be tried again, or is dead and holds the later ones.';
+comment on column {{schema}}.parked_resources.resource is 'the ID of the resource, as bytes';
+comment on column {{schema}}.parked_resources.resource_hash is 'sha256 of the ID; what the indexes are on';
+comment on column {{schema}}.parked_resources.resource_text is 'the ID as text, where it is valid UTF-8';
+comment on column {{schema}}.parked_resources.state is 'parked: something waits for its next attempt. drained: nothing waits, the row goes when the commit has passed its high-water. held: behind a dead letter. held by hand: behind a person''s hold';
+comment on column {{schema}}.parked_resources.held_by is 'seq of the dead letter that holds the resource';
+comment on column {{schema}}.parked_resources.held_by_hand is 'a person holds the resource';
+comment on column {{schema}}.parked_resources.held_behind_partition is 'the partition in which an earlier event of this resource still waits, after the topics grew';
+comment on column {{schema}}.parked_resources.high_water is 'per source topic the highest position that was ever taken in for this resource: what is at or below it is not run again';
+
+create table {{schema}}.parked_events (
+    consumer      text not null,
+    partition     integer not null,
+    seq           bigint not null,
+    resource      bytea not null,
+    resource_hash bytea not null generated always as (sha256(resource)) stored,
+    resource_text text,
+    topic         text not null,
+    topic_id      uuid not null,
+    source_offset bigint not null,
+    leader_epoch  integer not null,
+    event_type    text not null,
+    attempt       integer not null,
+    spent         integer not null,
+    tier          text not null,
+    due           timestamptz not null,
+    attempts      jsonb not null default '[]',
+    letter_id     bigint,
+    copy          text check (copy in ('pointer', 'body')),
+    copy_tier     text,
+    copy_topic_id uuid,
+    copy_offset   bigint,
+    key           bytea,
+    value         bytea,
+    headers       bytea,
+    timestamp_ms  bigint,
+    parked_at     timestamptz not null default now(),
+    primary key (consumer, partition, seq)
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+
+create index parked_events_by_resource on {{schema}}.parked_events (consumer, partition, resource_hash, seq);
+
+comment on table {{schema}}.parked_events is 'Events that wait: for their next attempt, or behind an earlier event of their resource. The bytes are in Kafka, or here when there is a body.';
+comment on column {{schema}}.parked_events.seq is 'order within the partition: of one resource, the lowest runs first';
+comment on column {{schema}}.parked_events.resource_text is 'the ID of the resource as text, where it is valid UTF-8';
+comment on column {{schema}}.parked_events.attempt is 'handler starts so far';
+comment on column {{schema}}.parked_events.spent is 'runs of the retry budget spent so far';
+comment on column {{schema}}.parked_events.tier is 'the retry tier it waits in; empty when it never waited in one';
+comment on column {{schema}}.parked_events.due is 'when its next attempt is due, once nothing of its resource is ahead of it';
+comment on column {{schema}}.parked_events.attempts is 'the failed attempts so far: when, how long, where, the error, the process';
+comment on column {{schema}}.parked_events.letter_id is 'the dead letter that this event is a replay of';
+comment on column {{schema}}.parked_events.copy is 'where the bytes are: pointer (a record of a retry tier), body (this row), null (its source position)';
+comment on column {{schema}}.parked_events.headers is 'the record''s headers in order, encoded';
+
+-- +goose StatementBegin
+create function {{schema}}.take_partition(
+    in_consumer text, in_partition integer, in_cluster text, in_owner uuid, in_count integer, in_instance text
+) returns setof {{schema}}.partitions
+language plpgsql security definer set search_path = {{schema}}, pg_temp as $$
+declare
+    p partitions;
+begin
+    insert into partitions (consumer, partition, cluster_id, owner, partition_count)
+    values (in_consumer, in_partition, in_cluster, '00000000-0000-0000-0000-000000000000', in_count)
+    on conflict do nothing;
+    select * into strict p from partitions
+    where consumer = in_consumer and partition = in_partition for update;
+    if p.cluster_id <> in_cluster then
+        raise exception 'partition % of % belongs to Kafka cluster %, not %', in_partition, in_consumer, p.cluster_id, in_cluster
+            using errcode = 'LB002', detail = p.cluster_id;
+    end if;
+    if p.owner = in_owner then -- asked again after an answer that was lost
+        return next p;
+        return;
+    end if;
+    update partitions set
+        epoch = p.epoch + 1,
+        version = p.version + 1,
+        owner = in_owner,
+        clean = false,
+        unclean_ends = array(select e from unnest(p.unclean_ends) as e where e > now() - interval '1 hour' order by e)
+            || case when p.clean then '{}'::timestamptz[] else array[now()] end,
+        instance = in_instance,
+        taken_at = now(),
+        ended_at = null
+    where consumer = in_consumer and partition = in_partition
+    returning * into p;
+    return next p;
+end $$;
+-- +goose StatementEnd
+
+comment on function {{schema}}.take_partition is 'gives a partition to a new owner (used by the consumer)';
+
+-- +goose StatementBegin
+create function {{schema}}.fence(
+    in_consumer text, in_partition integer, in_epoch bigint, in_owner uuid, in_version bigint,
+    in_seq bigint, in_sources jsonb, in_tiers jsonb, in_starting jsonb, in_started boolean
+) returns bigint
+language plpgsql security definer set search_path = {{schema}}, pg_temp as $$
+declare
+    v bigint;
+begin
+    update partitions set
+        version = version + 1,
+        seq = greatest(seq, in_seq),
+        sources = sources || in_sources,
+        tiers = tiers || in_tiers,
+        starting = case when in_starting is not null then in_starting when in_started then null else starting end,
+        written_at = now()
+    where consumer = in_consumer and partition = in_partition
+        and epoch = in_epoch and owner = in_owner and version = in_version
+    returning version into v;
+    if not found then
+        raise exception 'partition % of % is not at epoch %, version % of this owner', in_partition, in_consumer, in_epoch, in_version
+            using errcode = 'LB001';
+    end if;
+    return v;
+end $$;
+-- +goose StatementEnd
+
+comment on function {{schema}}.fence is 'first statement of every write: fails unless the partition is still the writer''s (used by the consumer)';
+
+-- +goose Down
+drop function {{schema}}.fence;
+drop function {{schema}}.take_partition;
+drop table {{schema}}.parked_events;
+drop table {{schema}}.parked_resources;
+drop table {{schema}}.partitions;

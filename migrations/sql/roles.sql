@@ -1,0 +1,40 @@
+do $$
+declare
+    r text;
+    app constant text := '{{schema}}_app';
+    viewer constant text := '{{schema}}_viewer';
+    operator constant text := '{{schema}}_operator';
+begin
+    foreach r in array array[app, viewer, operator] loop
+        if not exists (select from pg_roles where rolname = r) then
+            begin
+                execute format('create role %I nologin', r);
+            exception
+                when insufficient_privilege then
+                    raise notice 'role % is missing and this user may not create it', r;
+                    continue;
+                when duplicate_object or unique_violation then
+                    null; -- made meanwhile
+            end;
+        end if;
+        execute format('revoke all on all tables in schema {{schema}} from %I', r);
+        execute format('revoke all on all functions in schema {{schema}} from %I', r);
+        execute format('grant usage on schema {{schema}} to %I', r);
+        execute format('grant select on all tables in schema {{schema}} to %I', r);
+        execute format('grant execute on function {{schema}}.as_text, {{schema}}.as_json to %I', r);
+        if r in (app, operator) then
+            execute format('grant execute on function {{schema}}.replay, {{schema}}.discard, {{schema}}.advance,
+                {{schema}}.hold(text, text, text, integer), {{schema}}.hold(text, bytea, text, integer),
+                {{schema}}.release(text, text, text, integer), {{schema}}.release(text, bytea, text, integer) to %I', r);
+        end if;
+        if r = app then
+            execute format('grant insert, update, delete on {{schema}}.parked_resources, {{schema}}.parked_events to %I', r);
+            execute format('grant update (ended_at, handover, clean, version, written_at) on {{schema}}.partitions to %I', r);
+            execute format('grant insert, update on {{schema}}.dead_letters to %I', r);
+            execute format('grant insert on {{schema}}.dead_letter_attempts to %I', r);
+            execute format('grant execute on function {{schema}}.take_partition, {{schema}}.fence, {{schema}}.execute_command to %I', r);
+        end if;
+    end loop;
+    revoke all on all functions in schema {{schema}} from public;
+    revoke all on all tables in schema {{schema}} from public;
+end $$;

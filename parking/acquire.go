@@ -1,0 +1,165 @@
+package parking
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/layby-go/layby/ordering"
+)
+
+// Lane names a lane.
+type Lane struct {
+	Consumer  string
+	Partition int32
+	ClusterID string // Kafka's
+	// Away is called when Postgres stops answering and when it answers again, from the goroutine of the call that
+	// noticed. It may be nil.
+	Away func(away bool)
+}
+
+func (l *Lane) String() string { return fmt.Sprintf("%s/%d", l.Consumer, l.Partition) }
+
+// Source is a source topic as it is in Kafka now.
+type Source struct {
+	Topic string
+	ID    ordering.TopicID
+}
+
+// Tier is a retry tier as it is in Kafka now.
+type Tier struct {
+	Name string
+	ID   ordering.TopicID
+}
+
+// AcquireInput is what a new owner knows of the lane's topics. Marks of later writes are in this order.
+type AcquireInput struct {
+	Sources []Source
+	Tiers   []Tier
+	// PartitionCount goes into a row that is new.
+	PartitionCount int
+}
+
+// SourceMark is what the lane's row knows of a source topic. Its ID is the zero TopicID when it knows nothing.
+type SourceMark struct {
+	Topic  string
+	ID     ordering.TopicID
+	Commit int64 // highest known, -1 for none
+	Epoch  int32
+}
+
+// TierMark is what the lane's row knows of a tier. Its ID is the zero TopicID when it knows nothing.
+type TierMark struct {
+	Name     string
+	ID       ordering.TopicID
+	Position int64 // -1 for none
+}
+
+// Loaded is what Postgres keeps of a lane.
+type Loaded struct {
+	ordering.State
+	LaneID         uuid.UUID // records of the tiers carry it
+	Epoch          int64
+	Sources        []SourceMark // parallel to AcquireInput.Sources
+	Tiers          []TierMark   // parallel to AcquireInput.Tiers
+	PartitionCount int
+	Starting       *ordering.Starting
+	UncleanEnds    []time.Time // within the last hour, by Postgres's clock, oldest first
+	Handover       []byte
+	ClusterID      string
+	Now            time.Time // Postgres's clock at the takeover
+}
+
+// Acquire takes a lane over (R8): the lane's row gets a new epoch and owner, whatever the old owner has under way is
+// fenced off, and then what is parked is loaded. It waits for Postgres as long as ctx lives.
+func (s *Store) Acquire(ctx context.Context, lane Lane, in AcquireInput) (*Tenure, *Loaded, error) {
+	t := &Tenure{store: s, lane: lane, owner: uuid.New()}
+	o := &outage{store: s, what: "take " + lane.String(), hook: lane.Away}
+	for {
+		l, err := t.attempt(ctx, o, in)
+		if err == nil {
+			o.over(ctx)
+			return t, l, nil
+		}
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) && pg.Code == codeOtherCluster {
+			o.over(ctx)
+			return nil, nil, fmt.Errorf("take %s: %w: its rows are of cluster %s, this one is %s", &lane, ErrOtherCluster, pg.Detail, lane.ClusterID)
+		}
+		if err := o.failed(ctx, err); err != nil {
+			return nil, nil, fmt.Errorf("take %s: %w", &lane, err)
+		}
+	}
+}
+
+// attempt takes the lane's row and, in later statements, loads the rest. Repeated with the same owner it takes the row
+// only once.
+func (t *Tenure) attempt(ctx context.Context, o *outage, in AcquireInput) (*Loaded, error) {
+	ctx, cancel := o.timeout(ctx)
+	defer cancel()
+	conn, err := t.store.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	l := &Loaded{}
+	var sources, tiers, starting []byte
+	err = conn.QueryRow(ctx, t.store.sql.acquire, t.lane.Consumer, t.lane.Partition, t.lane.ClusterID, t.owner,
+		in.PartitionCount, t.store.instance).Scan(&l.LaneID, &l.Epoch, &l.Version, &l.Seq, &sources, &tiers,
+		&l.PartitionCount, &starting, &l.UncleanEnds, &l.Handover, &l.ClusterID, &l.Now)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.marks.load(in, sources, tiers, l); err != nil {
+		return nil, err
+	}
+	if l.Starting, err = decodeStarting(starting); err != nil {
+		return nil, err
+	}
+	t.epoch, t.version = l.Epoch, l.Version
+	interned := newInterner()
+	if l.Resources, err = t.loadResources(ctx, conn, interned); err != nil {
+		return nil, fmt.Errorf("load the parked resources: %w", err)
+	}
+	if l.Rows, err = t.loadRows(ctx, conn, interned); err != nil {
+		return nil, fmt.Errorf("load the parked events: %w", err)
+	}
+	return l, nil
+}
+
+// startingDoc is partitions.starting.
+type startingDoc struct {
+	Seq    int64     `json:"seq,omitempty"`
+	Topic  uuid.UUID `json:"topic_id"`
+	Offset int64     `json:"offset"`
+	Epoch  int32     `json:"epoch"`
+	Starts int       `json:"starts"`
+}
+
+func encodeStarting(s *ordering.Starting) (*string, error) {
+	if s == nil {
+		return nil, nil
+	}
+	b, err := json.Marshal(startingDoc{
+		Seq: s.Seq, Topic: uuid.UUID(s.Position.Topic), Offset: s.Position.Offset, Epoch: s.Position.Epoch, Starts: s.Starts,
+	})
+	text := string(b)
+	return &text, err
+}
+
+func decodeStarting(b []byte) (*ordering.Starting, error) {
+	if b == nil {
+		return nil, nil
+	}
+	var d startingDoc
+	if err := json.Unmarshal(b, &d); err != nil {
+		return nil, fmt.Errorf("partitions.starting: %w", err)
+	}
+	p := ordering.Position{Topic: ordering.TopicID(d.Topic), Offset: d.Offset, Epoch: d.Epoch}
+	return &ordering.Starting{Seq: d.Seq, Position: p, Starts: d.Starts}, nil
+}

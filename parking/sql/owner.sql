@@ -1,0 +1,1 @@
+select epoch, owner, version from {{schema}}.partitions where consumer = $1 and partition = $2

@@ -1,0 +1,95 @@
+package parking
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/layby-go/layby/dls"
+	"github.com/layby-go/layby/migrations"
+)
+
+// Errors that end a tenure.
+var (
+	// ErrFenced says that the lane has another owner: nothing that was asked for was written.
+	ErrFenced = errors.New("the partition has another owner")
+	// ErrLostCommits says that the lane's row is behind what this tenure wrote: Postgres lost commits (R10).
+	ErrLostCommits = errors.New("postgres lost commits of this partition")
+	// ErrOtherCluster says that the lane's row belongs to another Kafka cluster.
+	ErrOtherCluster = errors.New("the partition belongs to another Kafka cluster")
+)
+
+// Options of a Store; the zero value is usable.
+type Options struct {
+	// Instance names this process in the rows that people read; the host's name and process id if empty.
+	Instance string
+	Log      *slog.Logger
+}
+
+// Store keeps the lanes of one schema. It is safe for concurrent use.
+type Store struct {
+	pool     *pgxpool.Pool
+	schema   string
+	instance string
+	log      *slog.Logger
+	sql      *queries
+	letters  *dls.Store
+}
+
+// Open returns the store of a schema, which must be migrated. The pool stays the caller's.
+func Open(pool *pgxpool.Pool, schema string, o Options) (*Store, error) {
+	letters, err := dls.New(pool, schema)
+	if err != nil {
+		return nil, err
+	}
+	sql, err := newQueries(schema)
+	if err != nil {
+		return nil, err
+	}
+	if o.Instance == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "unknown"
+		}
+		o.Instance = fmt.Sprintf("%s/%d", host, os.Getpid())
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return &Store{pool: pool, schema: schema, instance: o.Instance, log: o.Log, sql: sql, letters: letters}, nil
+}
+
+// PoolConfig reads a Postgres URL into the configuration of a pool that suits the store. Statements are not kept
+// prepared on the server: plans always fit the values, and a pooler in transaction mode may lie between. A
+// default_query_exec_mode in the URL wins.
+func PoolConfig(url string, maxConns int32) (*pgxpool.Config, error) {
+	c, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("postgres.url: %w", err)
+	}
+	if c.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	}
+	if maxConns > 0 {
+		c.MaxConns = maxConns
+	}
+	return c, nil
+}
+
+// Check says what is wrong with the schema, if anything is.
+func (s *Store) Check(ctx context.Context) error { return migrations.Check(ctx, s.pool, s.schema) }
+
+// Now is Postgres's clock.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	var now time.Time
+	if err := s.pool.QueryRow(ctx, "select clock_timestamp()").Scan(&now); err != nil {
+		return time.Time{}, fmt.Errorf("read the clock of Postgres: %w", err)
+	}
+	return now, nil
+}

@@ -1,0 +1,117 @@
+package parking
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/internal/columns"
+	"github.com/layby-go/layby/ordering"
+)
+
+// Tenure is the right to write a lane, from Acquire until End or until another owner takes over. One write is under way
+// at a time: Write and End wait for each other; the reads can be called at any time.
+type Tenure struct {
+	store *Store
+	lane  Lane
+	owner uuid.UUID
+	epoch int64
+
+	mu      sync.Mutex // a write is under way
+	version int64
+	marks   marks
+}
+
+// Epoch is the lane's epoch under this tenure: the fencing token of its handlers.
+func (t *Tenure) Epoch() int64 { return t.epoch }
+
+// Bodies reads the bytes of parked events that are in their rows. A seq without a body is not in the answer. Attempt and
+// Token of the events are not set.
+func (t *Tenure) Bodies(ctx context.Context, seqs []int64) (map[int64]layby.Event, error) {
+	rows, err := t.store.pool.Query(ctx, t.store.sql.loadBodies, t.lane.Consumer, t.lane.Partition, seqs)
+	if err != nil {
+		return nil, fmt.Errorf("read bodies of %s: %w", &t.lane, err)
+	}
+	list := make(map[int64]layby.Event, len(seqs))
+	var seq, ms int64
+	var headers, resource []byte
+	var e layby.Event
+	_, err = pgx.ForEachRow(rows, []any{&seq, &e.Topic, &e.Offset, &e.Type, &resource, &e.Key, &e.Value, &headers, &ms}, func() error {
+		var err error
+		if e.Headers, err = columns.DecodeHeaders(headers); err != nil {
+			return fmt.Errorf("seq %d: %w", seq, err)
+		}
+		e.Partition, e.Resource, e.Timestamp = t.lane.Partition, string(resource), time.UnixMilli(ms)
+		list[seq] = e
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read bodies of %s: %w", &t.lane, err)
+	}
+	return list, nil
+}
+
+// kinds of commands, by their names in the commands table.
+var kinds = map[string]ordering.CommandKind{
+	"replay": ordering.Replay, "discard": ordering.Discard, "advance": ordering.AdvanceOnce,
+	"hold": ordering.HoldByHand, "release": ordering.Release,
+}
+
+// Commands reads at most limit commands that wait for this lane, in the order they were asked for.
+func (t *Tenure) Commands(ctx context.Context, limit int) ([]ordering.Command, error) {
+	rows, err := t.store.pool.Query(ctx, t.store.sql.commands, t.lane.Consumer, t.lane.Partition, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read commands of %s: %w", &t.lane, err)
+	}
+	var list []ordering.Command
+	var id int64
+	var kind string
+	var resource []byte
+	_, err = pgx.ForEachRow(rows, []any{&id, &kind, &resource}, func() error {
+		list = append(list, ordering.Command{ID: id, Kind: kinds[kind], Resource: string(resource)})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read commands of %s: %w", &t.lane, err)
+	}
+	return list, nil
+}
+
+// End ends the tenure in order: its successor knows that nothing was cut off, and finds handover. Nothing can be
+// written afterwards. It waits for Postgres as long as ctx lives.
+func (t *Tenure) End(ctx context.Context, handover []byte) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	o := &outage{store: t.store, what: "end " + t.lane.String(), hook: t.lane.Away}
+	for {
+		n, err := t.end(ctx, o, handover)
+		happened := err == nil && n == 1
+		if err != nil {
+			if err := o.failed(ctx, err); err != nil {
+				return fmt.Errorf("end %s: %w", &t.lane, err)
+			}
+		}
+		if !happened {
+			if happened, err = t.outcome(ctx, o, t.version); err != nil {
+				return fmt.Errorf("end %s: %w", &t.lane, err)
+			}
+		}
+		if happened {
+			o.over(ctx)
+			t.version++
+			return nil
+		}
+	}
+}
+
+func (t *Tenure) end(ctx context.Context, o *outage, handover []byte) (int64, error) {
+	ctx, cancel := o.timeout(ctx)
+	defer cancel()
+	tag, err := t.store.pool.Exec(ctx, t.store.sql.end, t.lane.Consumer, t.lane.Partition, t.epoch, t.owner, t.version, handover)
+	return tag.RowsAffected(), err
+}

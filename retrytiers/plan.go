@@ -1,0 +1,342 @@
+package retrytiers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// What tier topics are set to.
+const (
+	minRetention    = 7 * 24 * time.Hour
+	delaysKept      = 10       // retention is at least so many delays
+	headerRoom      = 64 << 10 // a tier record is larger than its source record by our header
+	defaultMaxBytes = 1048588  // Kafka's default of max.message.bytes
+)
+
+// Spec is what a consumer's tier topics must fit.
+type Spec struct {
+	Group       string
+	Sources     []string
+	Tiers       []Tier
+	Replication int // of topics that are created; 0 is the broker's default
+}
+
+// Action is what is to be done with a topic.
+type Action string
+
+// The actions.
+const (
+	Keep   Action = "ok"
+	Create Action = "create"
+	Alter  Action = "alter"
+	Grow   Action = "grow"
+	Wrong  Action = "wrong"  // nothing that apply does: the message says what
+	Orphan Action = "orphan" // left the configuration; it is read until it is empty
+)
+
+// Change is one topic of a plan.
+type Change struct {
+	Topic      string            `json:"topic"`
+	Action     Action            `json:"action"`
+	Partitions int32             `json:"partitions"`
+	Configs    map[string]string `json:"configs,omitempty"` // to be set
+	Message    string            `json:"message,omitempty"`
+	Retention  time.Duration     `json:"-"` // as it is, or will be
+}
+
+// Plan is what apply would do.
+type Plan struct {
+	Changes     []Change `json:"changes"`
+	Replication int      `json:"-"`
+}
+
+// Done says that there is nothing to do.
+func (p *Plan) Done() bool {
+	return !slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Action != Keep && c.Action != Orphan })
+}
+
+// MakePlan compares the tier topics with what they must be. It fails when the source topics don't fit.
+func MakePlan(ctx context.Context, adm *kadm.Client, s Spec) (*Plan, error) {
+	all, err := adm.ListTopics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	partitions, err := sourcePartitions(all, s.Sources)
+	if err != nil {
+		return nil, err
+	}
+	var there []string
+	for _, t := range append(slices.Clone(s.Sources), topicsOf(s.Tiers)...) {
+		if all.Has(t) {
+			there = append(there, t)
+		}
+	}
+	configs, err := describe(ctx, adm, there)
+	if err != nil {
+		return nil, err
+	}
+	largest := 0
+	for _, t := range s.Sources {
+		n, err := strconv.Atoi(configs[t]["max.message.bytes"])
+		if err != nil {
+			n = defaultMaxBytes
+		}
+		largest = max(largest, n)
+	}
+	p := &Plan{Replication: s.Replication}
+	for _, t := range s.Tiers {
+		want := settings(t, largest+headerRoom)
+		if !all.Has(t.Topic) {
+			p.Changes = append(p.Changes, Change{
+				Topic: t.Topic, Action: Create, Partitions: partitions, Configs: want, Retention: retention(t),
+			})
+			continue
+		}
+		p.Changes = append(p.Changes, check(t, int32(len(all[t.Topic].Partitions)), partitions, want, configs[t.Topic])) //nolint:gosec // a partition count
+	}
+	for _, name := range orphans(all, s) {
+		p.Changes = append(p.Changes, Change{
+			Topic: name, Action: Orphan, Partitions: int32(len(all[name].Partitions)), //nolint:gosec // a partition count
+			Message: "no tier of the configuration: it is read until nothing waits in it, then it can be removed",
+		})
+	}
+	return p, nil
+}
+
+func topicsOf(tiers []Tier) []string {
+	out := make([]string, len(tiers))
+	for i, t := range tiers {
+		out[i] = t.Topic
+	}
+	return out
+}
+
+// orphans are the group's tier topics that are not configured.
+func orphans(all kadm.TopicDetails, s Spec) []string {
+	var out []string
+	for _, name := range all.Names() {
+		if strings.HasPrefix(name, Prefix(s.Group)) && !slices.Contains(topicsOf(s.Tiers), name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// sourcePartitions is the partition count of the source topics, which must be there and be equal.
+func sourcePartitions(all kadm.TopicDetails, sources []string) (int32, error) {
+	var problems []error
+	count, of := 0, ""
+	for _, name := range sources {
+		d, ok := all[name]
+		switch {
+		case !ok:
+			problems = append(problems, fmt.Errorf("source topic %s does not exist, or may not be seen (Describe on the topic)", name))
+		case d.Err != nil:
+			problems = append(problems, fmt.Errorf("source topic %s: %w", name, d.Err))
+		case count == 0:
+			count, of = len(d.Partitions), name
+		case len(d.Partitions) != count:
+			problems = append(problems, fmt.Errorf("source topics of one consumer have equal partition counts: %s has %d, %s has %d",
+				of, count, name, len(d.Partitions)))
+		}
+	}
+	return int32(count), errors.Join(problems...) //nolint:gosec // a partition count
+}
+
+// settings are the configs that a tier's topic must have.
+func settings(t Tier, maxBytes int) map[string]string {
+	return map[string]string{
+		"cleanup.policy": "delete",
+		// With CreateTime, an old source timestamp would have the broker delete the record at once.
+		"message.timestamp.type": "LogAppendTime",
+		"retention.ms":           strconv.FormatInt(retention(t).Milliseconds(), 10),
+		"retention.bytes":        "-1",
+		"max.message.bytes":      strconv.Itoa(maxBytes),
+	}
+}
+
+func retention(t Tier) time.Duration { return max(minRetention, delaysKept*t.Delay) }
+
+// check compares a topic that is there.
+func check(t Tier, have, want int32, configs, current map[string]string) Change {
+	c := Change{Topic: t.Topic, Action: Keep, Partitions: want, Configs: map[string]string{}, Retention: retention(t)}
+	if ms, err := strconv.ParseInt(current["retention.ms"], 10, 64); err == nil && ms > 0 {
+		c.Retention = time.Duration(ms) * time.Millisecond
+	}
+	var wrong []string
+	for _, key := range sortedKeys(configs) {
+		if enough(key, current[key], configs[key]) {
+			continue
+		}
+		c.Configs[key] = configs[key]
+		wrong = append(wrong, fmt.Sprintf("%s is %s, needs %s", key, current[key], configs[key]))
+	}
+	if len(wrong) > 0 {
+		c.Action = Alter
+	}
+	switch {
+	case have < want:
+		c.Action = Grow
+		wrong = append(wrong, fmt.Sprintf("it has %d partitions, the source topics have %d", have, want))
+	case have > want:
+		c.Action = Wrong
+		wrong = append(wrong, fmt.Sprintf("it has %d partitions, more than the %d of the source topics: was another topic's name taken?", have, want))
+	}
+	c.Message = strings.Join(wrong, "; ")
+	return c
+}
+
+// enough says that a config is as it must be; limits may be wider.
+func enough(key, have, want string) bool {
+	switch key {
+	case "retention.ms", "max.message.bytes":
+		h, err1 := strconv.ParseInt(have, 10, 64)
+		w, err2 := strconv.ParseInt(want, 10, 64)
+		return err1 == nil && err2 == nil && (h >= w || key == "retention.ms" && h < 0)
+	}
+	return have == want
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// describe reads the configs of topics. Without the right to, it says so.
+func describe(ctx context.Context, adm *kadm.Client, topics []string) (map[string]map[string]string, error) {
+	out := map[string]map[string]string{}
+	if len(topics) == 0 {
+		return out, nil
+	}
+	all, err := adm.DescribeTopicConfigs(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("describe the configs of topics: %w", err)
+	}
+	for _, rc := range all {
+		if rc.Err != nil {
+			return nil, fmt.Errorf("describe the configs of topic %s (DescribeConfigs is needed): %w", rc.Name, rc.Err)
+		}
+		out[rc.Name] = map[string]string{}
+		for _, c := range rc.Configs {
+			if c.Value != nil {
+				out[rc.Name][c.Key] = *c.Value
+			}
+		}
+	}
+	return out, nil
+}
+
+// Apply does what a plan says. Without the right to, the error holds the commands that somebody with it can run.
+func Apply(ctx context.Context, adm *kadm.Client, p *Plan) error {
+	var problems []error
+	denied := false
+	for _, c := range p.Changes {
+		err := apply(ctx, adm, p, c)
+		if err == nil || errors.Is(err, kerr.TopicAlreadyExists) {
+			continue
+		}
+		denied = denied || errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed)
+		problems = append(problems, fmt.Errorf("%s topic %s: %w", c.Action, c.Topic, err))
+	}
+	if denied {
+		problems = append(problems, fmt.Errorf("somebody with the right to can run:\n%s", strings.Join(p.Commands(), "\n")))
+	}
+	return errors.Join(problems...)
+}
+
+func apply(ctx context.Context, adm *kadm.Client, p *Plan, c Change) error {
+	switch c.Action {
+	case Create:
+		replication := int16(-1)
+		if p.Replication > 0 {
+			replication = int16(p.Replication) //nolint:gosec // a replication factor
+		}
+		configs := map[string]*string{}
+		for k, v := range c.Configs {
+			configs[k] = kadm.StringPtr(v)
+		}
+		_, err := adm.CreateTopic(ctx, c.Partitions, replication, configs, c.Topic)
+		return err
+	case Grow:
+		grown, err := adm.UpdatePartitions(ctx, int(c.Partitions), c.Topic)
+		if err == nil {
+			err = grown.Error()
+		}
+		if err != nil {
+			return err
+		}
+		return alter(ctx, adm, c)
+	case Alter:
+		return alter(ctx, adm, c)
+	case Wrong:
+		return errors.New(c.Message)
+	case Keep, Orphan:
+	}
+	return nil
+}
+
+func alter(ctx context.Context, adm *kadm.Client, c Change) error {
+	if len(c.Configs) == 0 {
+		return nil
+	}
+	var set []kadm.AlterConfig
+	for _, k := range sortedKeys(c.Configs) {
+		set = append(set, kadm.AlterConfig{Op: kadm.SetConfig, Name: k, Value: kadm.StringPtr(c.Configs[k])})
+	}
+	all, err := adm.AlterTopicConfigs(ctx, set, c.Topic)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		if r.Err != nil {
+			return r.Err
+		}
+	}
+	return nil
+}
+
+// Commands are the shell commands that do what a plan says, with Kafka's own tools.
+func (p *Plan) Commands() []string {
+	const server = "--bootstrap-server \"$BROKERS\""
+	var out []string
+	for _, c := range p.Changes {
+		switch c.Action {
+		case Create:
+			cmd := fmt.Sprintf("kafka-topics.sh %s --create --topic %s --partitions %d", server, c.Topic, c.Partitions)
+			if p.Replication > 0 {
+				cmd += fmt.Sprintf(" --replication-factor %d", p.Replication)
+			}
+			for _, k := range sortedKeys(c.Configs) {
+				cmd += fmt.Sprintf(" --config %s=%s", k, c.Configs[k])
+			}
+			out = append(out, cmd)
+		case Grow:
+			out = append(out, fmt.Sprintf("kafka-topics.sh %s --alter --topic %s --partitions %d", server, c.Topic, c.Partitions))
+			fallthrough
+		case Alter:
+			if len(c.Configs) == 0 {
+				continue
+			}
+			var set []string
+			for _, k := range sortedKeys(c.Configs) {
+				set = append(set, k+"="+c.Configs[k])
+			}
+			out = append(out, fmt.Sprintf("kafka-configs.sh %s --alter --entity-type topics --entity-name %s --add-config %s",
+				server, c.Topic, strings.Join(set, ",")))
+		case Keep, Wrong, Orphan:
+		}
+	}
+	return out
+}
