@@ -240,6 +240,22 @@ func TestAliasesAndMergesWork(t *testing.T) {
 	}
 }
 
+func TestAColonInsideAWordIsAPartOfIt(t *testing.T) {
+	for text, want := range map[string][]string{
+		"kafka: {brokers: [localhost:9092]}":        {"localhost:9092"},
+		"kafka: {brokers: [127.0.0.1:9092, k2:1 ]}": {"127.0.0.1:9092", "k2:1"},
+		"kafka:\n  brokers: [a:1, b:2]":             {"a:1", "b:2"},
+		"kafka:\n  brokers:\n    - a:1":             {"a:1"},
+	} {
+		if got := parse(t, text+"\n"+least).Kafka.Brokers; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+	for _, text := range []string{"kafka: {brokers: [a: 1]}", `kafka: {brokers: ["a":1]}`, "kafka: {brokers: [{a: 1}]}"} {
+		compareLines(t, problemsOf(t, text+"\n"+least), []string{"layby.yaml:1:19: kafka.brokers[0]: want a text, not a mapping"})
+	}
+}
+
 func TestNothingBehindAKeyIsItsDefault(t *testing.T) {
 	cfg := parse(t, "kafka:\n  tls:\nhttp:\nlog: {level: ~}\n"+least)
 	if cfg.HTTP.Listen != "127.0.0.1:8080" || cfg.Log.Level != "info" {

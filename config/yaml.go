@@ -169,13 +169,34 @@ func (t *tree) list(path string, n *ast.SequenceNode) any {
 	for _, v := range n.Values {
 		p := item(path, len(values))
 		t.place(p, v, v)
-		value := t.value(p, v)
-		if value == nil {
+		var value any
+		if text, ok := colonText(v); ok {
+			value = text
+		} else if value = t.value(p, v); value == nil {
 			continue // an empty item
 		}
 		values = append(values, value)
 	}
 	return values
+}
+
+// colonText returns the text of an item such as localhost:9092. YAML reads a colon inside a word as a part of it; the
+// parser takes such an item of a list within braces for a mapping.
+func colonText(n ast.Node) (string, bool) {
+	m, ok := n.(*ast.MappingNode)
+	if !ok || m.IsFlowStyle || len(m.Values) != 1 {
+		return "", false
+	}
+	key, colon, value := m.Values[0].Key.GetToken(), m.Values[0].Start, m.Values[0].Value.GetToken()
+	if !isPlain(key) || !isPlain(value) || value.Position.Line != colon.Position.Line || value.Position.Offset != colon.Position.Offset+1 {
+		return "", false
+	}
+	return key.Value + ":" + value.Value, true
+}
+
+// isPlain says that a token is a scalar without quotes.
+func isPlain(tk *token.Token) bool {
+	return tk != nil && tk.CharacterType == token.CharacterTypeMiscellaneous && tk.Type != token.NullType
 }
 
 // mapping converts a section. Merged sections (<<) come first, so that its own keys replace theirs.

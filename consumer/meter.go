@@ -3,6 +3,10 @@ package consumer
 import (
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/plugin/kprom"
+
 	"github.com/layby-go/layby/consumer/internal/pool"
 	"github.com/layby-go/layby/ordering"
 	"github.com/layby-go/layby/telemetry"
@@ -10,14 +14,15 @@ import (
 
 // meter tells the metrics what happens; without metrics it does nothing.
 type meter struct {
-	to *telemetry.Consumer
+	to  *telemetry.Consumer
+	all *telemetry.Metrics
 }
 
 func newMeter(m *telemetry.Metrics, consumer string) *meter {
 	if m == nil {
 		return &meter{}
 	}
-	return &meter{to: m.Consumer(consumer)}
+	return &meter{to: m.Consumer(consumer), all: m}
 }
 
 // outcomes are the label values of a run's end.
@@ -32,11 +37,13 @@ func (m *meter) results(list []ordering.Result) {
 	if m.to == nil || len(list) == 0 {
 		return
 	}
+	var room [64]time.Duration
+	took := room[:0]
 	from := 0
 	for i := range list {
 		r := &list[i]
 		if r.Verdict != ordering.NotRun {
-			m.to.ObserveHandler(r.Took)
+			took = append(took, r.Took)
 		}
 		last := &list[from]
 		if r.Verdict != last.Verdict || r.Work.Event.Type != last.Work.Event.Type {
@@ -44,6 +51,7 @@ func (m *meter) results(list []ordering.Result) {
 			from = i
 		}
 	}
+	m.to.ObserveHandlers(took)
 	m.to.AddHandled(outcomes[list[from].Verdict], list[from].Work.Event.Type, len(list)-from)
 }
 
@@ -125,4 +133,20 @@ func (m *meter) gate(route, dependency string, closed bool) {
 	if m.to != nil {
 		m.to.SetGate(route, dependency, closed)
 	}
+}
+
+// away publishes whether Postgres answers.
+func (m *meter) away(away bool) {
+	if m.all != nil {
+		m.all.SetPostgresAway(away)
+	}
+}
+
+// client are the hooks that publish the metrics of one of the consumer's Kafka clients.
+func (m *meter) client(consumer, client string) []kgo.Opt {
+	if m.all == nil {
+		return nil
+	}
+	return []kgo.Opt{kgo.WithHooks(kprom.NewMetrics("layby_kafka", kprom.Registry(m.all.Registry()),
+		kprom.WithStaticLabel(prometheus.Labels{"consumer": consumer, "client": client})))}
 }

@@ -31,7 +31,8 @@ func (c *Consumer) prepare(ctx context.Context) error {
 		topics[i] = t.Topic
 	}
 	c.group, err = group.Join(ctx, group.Config{
-		Client: c.opts.Kafka, Group: c.cfg.Group, Sources: c.cfg.Topics, Tiers: topics, Isolation: c.cfg.Isolation,
+		Client: c.opts.Kafka, MemberHooks: c.metrics.client(c.cfg.Group, "member"), DataHooks: c.metrics.client(c.cfg.Group, "data"),
+		Group: c.cfg.Group, Sources: c.cfg.Topics, Tiers: topics, Isolation: c.cfg.Isolation,
 		SessionTimeout: c.cfg.SessionTimeout, Heartbeat: c.cfg.Heartbeat, RebalanceTimeout: c.cfg.RebalanceTimeout,
 		ProduceTimeout: c.cfg.ProduceTimeout, Logger: c.log,
 	}, group.Callbacks{

@@ -53,6 +53,7 @@ func (ln *lane) key() parking.Lane {
 
 // away tells the core whether Postgres answers; the store logs it.
 func (ln *lane) away(away bool) {
+	ln.c.metrics.away(away)
 	ln.box.put(func(d *delivery) {
 		d.StoreAway, d.StoreBack = away, !away
 	})

@@ -106,6 +106,10 @@ func (l *Lane) copyRead(c *CopyRead) {
 	r, h := rd.res, rd.row
 	if c.Err != nil && !c.Gone {
 		l.out.Reports = append(l.out.Reports, Report{Kind: ReportUnread, Resource: r.id, Seq: c.Seq, Text: c.Err.Error()})
+		if h.copy == Body && !h.saved {
+			l.dropRead(c.Seq) // its bytes are on the way into the row: it is read when they are there
+			return
+		}
 		read := Read{Row: l.stored(r, h), Source: h.copy == NoCopy || h.lostPtr}
 		l.again = append(l.again, retry{at: l.now + int64(readDelay), read: read})
 		return
@@ -151,13 +155,13 @@ func (l *Lane) dropRead(seq int64) {
 		return
 	}
 	delete(l.reading, seq)
+	l.touch(rd.res)
 	if rd.audit != notAudit {
 		l.auditing--
 		return
 	}
 	rd.res.park.reading = false
 	l.drainRuns--
-	l.touch(rd.res)
 }
 
 // takeTurn counts a parked event's run against DrainRuns.

@@ -394,6 +394,9 @@ func (l *Lane) forget(r *resource) {
 	if r.park != nil || r.cur != nil || r.stuck != nil || r.locked || r.first != nil || r.timer >= 0 || len(l.commands[r]) > 0 {
 		return
 	}
+	if l.resources[r.id] != r {
+		return // it was forgotten before, and an answer for a row of it came late
+	}
 	delete(l.resources, r.id)
 	if len(l.free) < 4096 {
 		*r = resource{timer: -1}

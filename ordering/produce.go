@@ -59,8 +59,8 @@ func (l *Lane) ack(a *Ack) {
 	case rw.copy == Body:
 		l.mark(m.work)
 	case rw.gone:
-		l.mark(m.work)
-		l.mark(rw.waits)
+		l.later(op{kind: opMark, work: m.work, slot: -1})
+		l.later(op{kind: opMark, work: rw.waits, slot: -1})
 	case a.Outcome == Acknowledged:
 		l.point(r, rw, int16(m.tier), a.Offset, -1, -1) //nolint:gosec // a few tiers
 		l.mark(m.work)

@@ -16,7 +16,7 @@ func (l *Lane) fetched(w *Work) {
 	}
 	r := l.resource(w.Event.Resource)
 	if p := r.park; p != nil {
-		if rw := l.rowOf(r, w); rw != nil && l.cfg.Strategy == Block {
+		if rw := l.rowOf(r, w); rw != nil && l.cfg.Strategy == Block && rw.copy == NoCopy {
 			l.rejoin(r, rw, w)
 			return
 		}
@@ -32,15 +32,17 @@ func (l *Lane) fetched(w *Work) {
 // rejoin gives a parked event of ordering: block its source record back, which comes again after a takeover because the
 // offset was kept: the offset is marked when the event is settled.
 func (l *Lane) rejoin(r *resource, rw *row, w *Work) {
+	has := rw.work
 	if cur := r.cur; cur != nil && cur.task.row == rw {
-		cur.task.slot, cur.Source, cur.Size = w.task.slot, w.Source, w.Size
+		has = cur
+	}
+	if has != nil {
+		has.task.slot, has.Source, has.Size = w.task.slot, w.Source, w.Size
 		w.task.slot = -1
 		return
 	}
-	if rw.work == nil {
-		rw.work, w.task.row, w.task.res = w, rw, r
-		w.Parked = true
-	}
+	rw.work, w.task.row, w.task.res = w, rw, r
+	w.Parked = true
 	l.touch(r)
 }
 
@@ -118,6 +120,8 @@ func (l *Lane) dispatch(w *Work) {
 	switch {
 	case l.stopped:
 		w.task.stage = queued
+	case l.away && w.task.row != nil:
+		l.keep(w)
 	case l.gates[w.Route] != GateOpen && !l.probing[w.Route]:
 		w.task.stage = gated
 		l.releaseTurn(w)
@@ -129,6 +133,14 @@ func (l *Lane) dispatch(w *Work) {
 	default:
 		l.run(w)
 	}
+}
+
+// keep puts a parked event's work aside until Postgres is back: its result could not be recorded.
+func (l *Lane) keep(w *Work) {
+	r := w.task.res
+	r.cur, w.task.row.work, w.task.stage = nil, w, queued
+	l.releaseTurn(w)
+	l.touch(r)
 }
 
 // run hands a work out: its handler starts as soon as a worker is free.
@@ -189,6 +201,7 @@ func (l *Lane) reserve(r *resource, w *Work, spent, tier int, due int64) *row {
 	if block {
 		rw.work = w
 		w.task.row, w.Parked = rw, true
+		l.raiseBefore(p, w)
 	} else {
 		l.raise(p, w)
 	}
@@ -205,6 +218,14 @@ func (l *Lane) reserve(r *resource, w *Work, spent, tier int, due int64) *row {
 	b.urge(l.now)
 	w.task.attempts = nil
 	return rw
+}
+
+// raiseBefore lifts the high-water to what lies before an event that is parked under ordering: block. All of that is
+// settled, committed or not: a new owner must not begin it again while the event waits.
+func (l *Lane) raiseBefore(p *parked, w *Work) {
+	if h := &p.high[w.Source]; w.Position.Offset-1 > h.Offset {
+		*h = Mark{Offset: w.Position.Offset - 1, Epoch: w.Position.Epoch}
+	}
 }
 
 // raise lifts the high-water to a source event (R2).

@@ -54,6 +54,11 @@ func (d *database) connect(t testing.TB, url string) *pgxpool.Pool {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newPool(t, c)
+}
+
+func newPool(t testing.TB, c *pgxpool.Config) *pgxpool.Pool {
+	t.Helper()
 	pool, err := pgxpool.NewWithConfig(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)

@@ -18,10 +18,11 @@ const (
 	longestTime  = 2 * time.Minute
 )
 
-// SQLSTATEs that the schema's functions raise.
+// SQLSTATEs: two of the schema's functions, and of a write on a server that takes none.
 const (
 	codeFenced       = "LB001"
 	codeOtherCluster = "LB002"
+	codeReadOnly     = "25006"
 )
 
 // failure is what an error of a write means.
@@ -71,6 +72,10 @@ func (o *outage) failed(ctx context.Context, err error) error {
 		if o.hook != nil {
 			o.hook(true)
 		}
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == codeReadOnly {
+		o.store.pool.Reset() // the server is no primary any more: look for the one that is
 	}
 	wait := min(firstWait<<min(o.failures, 16), longestWait)
 	o.failures++

@@ -24,7 +24,8 @@ type Consumer struct {
 
 	types, classes, dependencies, reasons *bounded
 
-	handler, lateness      prometheus.Observer
+	handler                *durations
+	lateness               prometheus.Observer
 	commit, write, produce outcomes
 
 	mu         sync.RWMutex
@@ -60,7 +61,7 @@ func (m *Metrics) Consumer(name string) *Consumer {
 		m: m, name: name,
 		types: newBounded(maxTypes), classes: newBounded(maxClasses),
 		dependencies: newBounded(maxDependencies), reasons: newBounded(maxReasons),
-		handler: m.handler.WithLabelValues(name), lateness: m.lateness.WithLabelValues(name),
+		handler: newDurations(handlerBuckets), lateness: m.lateness.WithLabelValues(name),
 		commit: newOutcomes(m.commit, name), write: newOutcomes(m.write, name), produce: newOutcomes(m.produce, name),
 		handled: map[handledKey]prometheus.Counter{}, partitions: map[int32]*Partition{},
 	}
@@ -103,8 +104,8 @@ func (c *Consumer) AddForeign(topic string, n int) {
 	c.m.foreign.WithLabelValues(c.name, topic).Add(float64(n))
 }
 
-// ObserveHandler notes how long a handler ran.
-func (c *Consumer) ObserveHandler(took time.Duration) { c.handler.Observe(took.Seconds()) }
+// ObserveHandlers notes how long handlers ran.
+func (c *Consumer) ObserveHandlers(took []time.Duration) { c.handler.observe(took) }
 
 // ObserveLateness notes how long after its due time a parked event started.
 func (c *Consumer) ObserveLateness(late time.Duration) { c.lateness.Observe(max(0, late.Seconds())) }

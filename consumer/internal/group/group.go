@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,8 @@ import (
 // Config is what a group needs.
 type Config struct {
 	Client           []kgo.Opt // how to reach the brokers
+	MemberHooks      []kgo.Opt // options of the member's client alone
+	DataHooks        []kgo.Opt // and of the one that reads and writes
 	Group            string
 	Sources          []string
 	Tiers            []string // tier topics
@@ -82,7 +85,7 @@ func Join(ctx context.Context, cfg Config, cb Callbacks) (*Group, error) {
 		level = kgo.ReadUncommitted()
 	}
 	var err error
-	g.data, err = kgo.NewClient(append(append([]kgo.Opt{}, cfg.Client...),
+	g.data, err = kgo.NewClient(append(slices.Concat(cfg.Client, cfg.DataHooks),
 		kgo.FetchIsolationLevel(level),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{}),
@@ -132,7 +135,7 @@ func (g *Group) join() error {
 		}
 	}
 	var err error
-	g.member, err = kgo.NewClient(append(append([]kgo.Opt{}, g.cfg.Client...),
+	g.member, err = kgo.NewClient(append(slices.Concat(g.cfg.Client, g.cfg.MemberHooks),
 		kgo.ConsumerGroup(g.cfg.Group),
 		kgo.ConsumeTopics(topics...),
 		kgo.Balancers(balancer{}),
@@ -169,7 +172,7 @@ func (g *Group) ClusterID() string { return g.cluster }
 // Run polls until the context ends or the client can't go on.
 func (g *Group) Run(ctx context.Context) error {
 	for {
-		fs := g.data.PollRecords(ctx, maxPoll)
+		fs := g.data.PollFetches(ctx)
 		if ctx.Err() != nil || fs.IsClientClosed() {
 			return ctx.Err()
 		}
@@ -183,9 +186,6 @@ func (g *Group) Run(ctx context.Context) error {
 		})
 	}
 }
-
-// maxPoll bounds what one poll hands over.
-const maxPoll = 20_000
 
 func (g *Group) fetchError(p kgo.FetchTopicPartition) {
 	if errors.Is(p.Err, context.Canceled) || errors.Is(p.Err, kgo.ErrClientClosed) {
