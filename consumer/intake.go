@@ -44,13 +44,12 @@ func (ln *lane) sourceRecords(d *delivery, source int, recs []*kgo.Record) {
 	id := ln.sources[source].id
 	for i, rec := range recs {
 		w := &slab[i]
-		w.Event = layby.Event{
-			Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset,
-			Key: rec.Key, Value: rec.Value, Timestamp: rec.Timestamp,
-		}
-		room = setHeaders(&w.Event, rec.Headers, room)
+		e := &w.Event // filled field by field: a literal would be built first and then copied
+		e.Topic, e.Partition, e.Offset = ln.sources[source].topic, rec.Partition, rec.Offset
+		e.Key, e.Value, e.Timestamp = rec.Key, rec.Value, rec.Timestamp
+		room = setHeaders(e, rec.Headers, room)
 		w.Source = source
-		w.Position = ordering.Position{Topic: id, Offset: rec.Offset, Epoch: rec.LeaderEpoch}
+		w.Position.Topic, w.Position.Offset, w.Position.Epoch = id, rec.Offset, rec.LeaderEpoch
 		ln.c.router.route(w)
 		d.Fetched = append(d.Fetched, w)
 	}

@@ -163,6 +163,9 @@ func (ln *lane) carryOut(a *ordering.Actions) {
 	for i := range a.Reports {
 		ln.report(&a.Reports[i])
 	}
+	for _, late := range a.Late {
+		ln.c.metrics.late(late)
+	}
 	if len(a.Run) > 0 {
 		ln.works.Submit(a.Run)
 	}
@@ -251,8 +254,10 @@ func (ln *lane) produce(list []ordering.Produce) {
 		recs[i] = ln.tierRecord(&list[i])
 		asked[i] = ordering.Ack{Seq: list[i].Seq, Produce: list[i].Number}
 	}
+	started := time.Now()
 	ln.c.group.Produce(recs, func(i int, outcome ordering.Outcome, offset int64) {
 		a := asked[i]
+		ln.c.metrics.produced(time.Since(started), outcome)
 		a.Outcome, a.Offset = outcome, offset
 		ln.box.put(func(d *delivery) { d.Acks = append(d.Acks, a) })
 	})

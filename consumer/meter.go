@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -93,11 +94,17 @@ func (m *meter) committed(took time.Duration, err error) {
 	}
 }
 
-func (m *meter) produced(took time.Duration, err error) {
+func (m *meter) produced(took time.Duration, outcome ordering.Outcome) {
 	if m.to != nil {
+		var err error
+		if outcome != ordering.Acknowledged {
+			err = errNotAcknowledged
+		}
 		m.to.ObserveProduce(took, err)
 	}
 }
+
+var errNotAcknowledged = errors.New("not acknowledged")
 
 func (m *meter) late(d time.Duration) {
 	if m.to != nil {

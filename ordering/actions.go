@@ -234,6 +234,8 @@ type Actions struct {
 	Read    []Read
 	Pause   *Pause // set when it changed
 	Reports []Report
+	// Late says by how much heads that were just handed out are overdue.
+	Late []time.Duration
 	// Marked says that the marks moved: there is something to commit.
 	Marked bool
 	// Wake is when the next step is due at the latest; zero when only an input can change anything.

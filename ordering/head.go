@@ -1,5 +1,7 @@
 package ordering
 
+import "time"
+
 // reading is a read under way.
 type reading struct {
 	res   *resource
@@ -167,6 +169,9 @@ func (l *Lane) dropRead(seq int64) {
 // takeTurn counts a parked event's run against DrainRuns.
 func (l *Lane) takeTurn(w *Work) {
 	w.Parked, w.task.turn = true, true
+	if h := w.task.row; h.spent > 0 {
+		l.out.Late = append(l.out.Late, time.Duration(l.now-h.due))
+	}
 	l.drainRuns++
 }
 

@@ -3,7 +3,10 @@
 // docs/architecture.md.
 package ordering
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // The bounds of what a lane collects before it writes.
 const (
@@ -114,7 +117,7 @@ func New(cfg Config, st State) *Lane {
 		in := &st.Rows[i]
 		r := l.resource(in.Resource)
 		if r.park == nil {
-			r.park = l.newPark()
+			r.park = l.newPark(r)
 		}
 		r.park.rows = append(r.park.rows, l.loaded(in))
 		l.parkedNow++
@@ -131,7 +134,7 @@ func New(cfg Config, st State) *Lane {
 
 func (l *Lane) load(s *ResourceState) {
 	r := l.resource(s.Resource)
-	p := l.newPark()
+	p := l.newPark(r)
 	p.letter, p.hand = s.Letter, s.Hand
 	for _, h := range s.HighWater {
 		// A high-water of a topic that was deleted and created again is void (R2).
@@ -142,7 +145,13 @@ func (l *Lane) load(s *ResourceState) {
 	r.park = p
 }
 
-func (l *Lane) newPark() *parked {
+// newPark makes the row of a resource. Its ID may share the bytes of a record, which must not live as long as the row.
+func (l *Lane) newPark(r *resource) *parked {
+	if id := strings.Clone(r.id); l.resources[r.id] == r {
+		delete(l.resources, r.id)
+		l.resources[id] = r
+		r.id = id
+	}
 	p := &parked{high: make([]Mark, len(l.sources))}
 	for i := range p.high {
 		p.high[i] = Mark{Offset: -1, Epoch: -1}
@@ -164,6 +173,7 @@ func (l *Lane) sourceOf(id TopicID) int {
 func (l *Lane) Step(now time.Time, in *Inputs) *Actions {
 	l.now = max(l.now, now.UnixNano())
 	l.out.Run, l.out.Produce, l.out.Read = l.out.Run[:0], l.out.Produce[:0], l.out.Read[:0]
+	l.out.Late = l.out.Late[:0]
 	l.out.Reports, l.out.Write, l.out.Pause = l.out.Reports[:0], nil, nil
 	l.marked = false
 
@@ -201,6 +211,11 @@ func (l *Lane) Step(now time.Time, in *Inputs) *Actions {
 	for i := range in.Tier {
 		l.tierRecord(&in.Tier[i])
 	}
+	if in.TiersRead && !l.tiersRead {
+		l.tiersRead = true
+		l.auditCopies()
+		l.touchParked()
+	}
 	for _, a := range in.Aging {
 		l.aging(a)
 	}
@@ -225,11 +240,6 @@ func (l *Lane) settings(in *Inputs) {
 	}
 	if in.StoreBack && l.away {
 		l.away = false
-		l.touchParked()
-	}
-	if in.TiersRead && !l.tiersRead {
-		l.tiersRead = true
-		l.auditCopies()
 		l.touchParked()
 	}
 	if in.Trusted && l.cfg.Suspect {

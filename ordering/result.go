@@ -165,7 +165,7 @@ func (l *Lane) die(w *Work, f *Failure, awaiting bool) {
 	l.releaseTurn(w)
 	l.touch(r)
 	if r.park == nil {
-		r.park = l.newPark()
+		r.park = l.newPark(r)
 	}
 	p := r.park
 	rw := w.task.row

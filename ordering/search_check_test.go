@@ -147,7 +147,8 @@ func (w *world) key(to []byte) []byte {
 	}
 	k.num(-1)
 	for i := range w.reads {
-		k.stored(&w.reads[i].Row)
+		k.seq(w.reads[i].Row.Seq)
+		k.copy(&w.reads[i].Row.Copy, w.reads[i].Row.Seq)
 		k.flags(w.reads[i].Source)
 	}
 	k.num(-1)

@@ -56,3 +56,5 @@ func parse(t *testing.T, text string) *scope {
 	}
 	return sc
 }
+
+var keyScopes = []string{"1/1/1/1;1,away,mishaps=1,overtakes=1","1/1/1/1;1,immediate=1", "2/1/0/0;1,overtakes=1", "1/1/0/0;2,mishaps=1,handovers=1,overtakes=1", "block:2/1/1/1;1","1+1/1/1/0;1,overtakes=0","1/1/0/0;2,lag"}

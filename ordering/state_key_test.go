@@ -148,6 +148,7 @@ func (k *keyer) effects(l *Lane) {
 	for _, a := range l.again {
 		k.seq(a.read.Row.Seq)
 		k.time(a.at)
+		k.copy(&a.read.Row.Copy, a.read.Row.Seq)
 		k.flags(a.read.Source)
 	}
 	for _, a := range l.audits {

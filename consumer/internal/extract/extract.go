@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"unsafe"
 
 	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/config"
@@ -38,7 +39,7 @@ func (r *Resource) Of(e *layby.Event) (string, error) {
 		if !ok || value == nil {
 			return "", fmt.Errorf("no resource: header %q %w", r.selector.Name, errMissing)
 		}
-		return string(value), nil
+		return text(value), nil
 	case config.FromJSON:
 		text, err := r.pointer.find(e.Value)
 		if err != nil {
@@ -49,9 +50,13 @@ func (r *Resource) Of(e *layby.Event) (string, error) {
 		if e.Key == nil && r.nilKey {
 			return itself(e), nil
 		}
-		return string(e.Key), nil
+		return text(e.Key), nil
 	}
 }
+
+// text is a string that shares the bytes of a record. They don't change, and a string for each event would cost more
+// than all else that is done to find its resource.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 var errMissing = errors.New("is missing")
 
