@@ -20,6 +20,9 @@ const (
 	suspectWindow = 10 * time.Minute
 )
 
+// stoppedRetry is how long a stopped lane waits before it looks again.
+const stoppedRetry = 10 * time.Second
+
 // stopError stops a lane until a person acts; its text says what happened and what to do.
 type stopError struct{ error }
 
@@ -30,7 +33,7 @@ func stopf(format string, args ...any) error { return stopError{fmt.Errorf(forma
 func (ln *lane) acquire() {
 	defer ln.done.Done()
 	defer close(ln.acquired)
-	wait := backoff{from: 100 * time.Millisecond, to: 5 * time.Second}
+	wait := backoff{from: 100 * time.Millisecond, to: stoppedRetry}
 	for {
 		err := ln.takeOver()
 		var stop stopError
@@ -38,10 +41,12 @@ func (ln *lane) acquire() {
 		case err == nil || ln.ctx.Err() != nil:
 			return
 		case errors.As(err, &stop):
+			// The reason can go by itself: a topic's retention, an offset that somebody moves, a cluster that is back.
 			ln.setState(Stopped, err.Error())
-			return
+			wait.next = stoppedRetry
+		default:
+			ln.setState(Acquiring, err.Error())
 		}
-		ln.setState(Acquiring, err.Error())
 		if !wait.sleep(ln.ctx) {
 			return
 		}
@@ -64,6 +69,20 @@ func (ln *lane) takeOver() error {
 	if err != nil {
 		return fmt.Errorf("take over partition %d: %w", ln.partition, err)
 	}
+	if err := ln.begin(tenure, loaded, topics, committed); err != nil {
+		// Nothing was started: the next owner must not take this for a crash.
+		if err := tenure.End(ln.ctx, loaded.Handover); err != nil {
+			ln.log.LogAttrs(ln.ctx, slog.LevelDebug, "could not end a tenure that did not begin", slog.Any("error", err))
+		}
+		return err
+	}
+	return nil
+}
+
+// begin starts the tenure of a lane that was taken over, if all is as it should be.
+func (ln *lane) begin(
+	tenure *parking.Tenure, loaded *parking.Loaded, topics map[string]group.Topic, committed map[string]group.Committed,
+) error {
 	if err := ln.c.group.Lease().Renew(ln.ctx); err != nil {
 		return fmt.Errorf("heartbeat after taking over partition %d: %w", ln.partition, err)
 	}

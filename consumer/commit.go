@@ -20,6 +20,8 @@ type committer struct {
 	signal chan struct{}
 	mu     sync.Mutex
 	lanes  map[*lane]struct{}
+	// busy is held from the marks to their commit, so that a lane's last commit is the last one.
+	busy sync.Mutex
 }
 
 func newCommitter(c *Consumer) *committer {
@@ -65,11 +67,13 @@ func (k *committer) commit(ctx context.Context) {
 	lanes := k.lanes
 	k.lanes = map[*lane]struct{}{}
 	k.mu.Unlock()
+	k.busy.Lock()
+	defer k.busy.Unlock()
 	var list []group.Commit
 	marks := map[*lane]ordering.Marks{}
 	for ln := range lanes {
 		m, ok := ln.askMarks(ctx)
-		if !ok {
+		if !ok || ln.leaving.Load() {
 			continue
 		}
 		marks[ln] = m

@@ -278,8 +278,9 @@ func (c *Consumer) lost(partitions []int32) {
 	}
 }
 
-// reacquire starts a new tenure of a lane whose row another owner took, as long as the group says that it is ours.
-func (c *Consumer) reacquire(old *lane) {
+// reacquire ends a lane's tenure and starts a new one, as long as the group says that it is ours: its row was taken by
+// another owner, or, in good order, its topics can't be read on from where they were.
+func (c *Consumer) reacquire(old *lane, inOrder bool) {
 	c.mu.Lock()
 	mine := c.lanes[old.partition] == old && !c.stopping
 	if mine {
@@ -292,7 +293,11 @@ func (c *Consumer) reacquire(old *lane) {
 	}
 	go func() {
 		defer c.wg.Done()
-		old.end()
+		if inOrder {
+			old.release(context.Background(), c.cfg.SessionTimeout/2)
+		} else {
+			old.end()
+		}
 		if c.group.Lease().Good() {
 			c.begin(old.partition)
 		}

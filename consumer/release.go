@@ -76,6 +76,8 @@ func (ln *lane) waitCancelled(ctx context.Context) bool {
 func (ln *lane) handOver(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, ln.c.cfg.SessionTimeout/2)
 	defer cancel()
+	ln.c.commits.busy.Lock()
+	defer ln.c.commits.busy.Unlock()
 	got := make(chan error, 1)
 	ln.box.put(func(d *delivery) {
 		d.calls = append(d.calls, func() {

@@ -42,7 +42,7 @@ func (ln *lane) writeFailed(err error) {
 		return
 	}
 	ln.log.LogAttrs(ln.ctx, slog.LevelWarn, "the partition was taken over by another owner", slog.Any("error", err))
-	ln.c.reacquire(ln)
+	ln.c.reacquire(ln, false)
 }
 
 func (ln *lane) key() parking.Lane {
