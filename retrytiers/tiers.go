@@ -3,7 +3,7 @@
 package retrytiers
 
 import (
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/layby-go/layby/config"
@@ -37,7 +37,7 @@ func Name(delay time.Duration) string {
 		name string
 	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}, {time.Millisecond, "ms"}} {
 		if delay >= u.unit && delay%u.unit == 0 {
-			return strings.TrimSuffix((delay/u.unit*time.Nanosecond).String(), "ns") + u.name
+			return strconv.FormatInt(int64(delay/u.unit), 10) + u.name
 		}
 	}
 	return delay.String()

@@ -70,7 +70,7 @@ type Group struct {
 	assigned map[string]map[int32]bool
 	lanes    map[int32]bool
 	cancel   context.CancelFunc
-	singles  chan struct{} // places for records that are produced alone
+	single   sync.Mutex // held by the record that is produced alone
 	running  sync.WaitGroup
 }
 
@@ -78,7 +78,6 @@ type Group struct {
 func Join(ctx context.Context, cfg Config, cb Callbacks) (*Group, error) {
 	g := &Group{
 		cfg: cfg, cb: cb, assigned: map[string]map[int32]bool{}, lanes: map[int32]bool{},
-		singles: make(chan struct{}, maxSingles),
 	}
 	level := kgo.ReadCommitted()
 	if cfg.Isolation == config.ReadUncommitted {

@@ -26,9 +26,6 @@ func (g *Group) Produce(records []*kgo.Record, done func(i int, outcome ordering
 	}
 }
 
-// maxSingles is how many records are produced alone at the same time.
-const maxSingles = 8
-
 // produceAlone has a record appended in a batch of its own. It is called from the client's goroutine, which must not
 // wait.
 func (g *Group) produceAlone(rec *kgo.Record, done func(ordering.Outcome, int64)) {
@@ -36,8 +33,8 @@ func (g *Group) produceAlone(rec *kgo.Record, done func(ordering.Outcome, int64)
 	g.running.Add(1)
 	go func() {
 		defer g.running.Done()
-		g.singles <- struct{}{}
-		defer func() { <-g.singles }()
+		g.single.Lock() // two at a time could share a batch again
+		defer g.single.Unlock()
 		err := g.data.ProduceSync(context.Background(), again).FirstErr()
 		done(outcome(err), again.Offset)
 	}()
