@@ -238,6 +238,21 @@ func TestAliasesAndMergesWork(t *testing.T) {
 	if a := cfg.Consumers[1]; a.Group != "audit" || a.Workers != 2 || a.Heartbeat != time.Second || a.Topics[0] != "order-events" {
 		t.Errorf("merged consumer: %+v", a)
 	}
+	cfg = parse(t, `consumers:
+  - &first {group: a, topics: [x], workers: 1, routes: &all [{type: "*", skip: true}]}
+  - &second {group: b, topics: [x], workers: 2, heartbeat: 1s, routes: *all}
+  - {<<: [*first, *second], group: c}
+`)
+	if c := cfg.Consumers[2]; c.Group != "c" || c.Workers != 1 || c.Heartbeat != time.Second {
+		t.Errorf("the first of several merged sections does not win: %+v", c)
+	}
+}
+
+func TestAMapOfPoliciesHoldsWhatItDoesNotName(t *testing.T) {
+	c := parse(t, least+"    after_dead_letter: {order.viewed: advance}\n").Consumers[0]
+	if c.AfterDeadLetter.For("order.viewed") != Advance || c.AfterDeadLetter.For("order.picked") != Hold {
+		t.Errorf("%v", c.AfterDeadLetter)
+	}
 }
 
 func TestAColonInsideAWordIsAPartOfIt(t *testing.T) {

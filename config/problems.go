@@ -104,8 +104,8 @@ func (r *report) ok(paths ...string) bool {
 // place finds where the value at path, or the nearest section around it, was written.
 func (r *report) place(path string, key bool, text string) placed {
 	p := placed{Problem: Problem{Where: r.file, Key: path, Text: text}}
-	at, exact := r.origins[path]
-	for known := exact; !known && path != ""; {
+	at, known := r.origins[path]
+	for !known && path != "" {
 		path = parent(path)
 		at, known = r.origins[path]
 	}
@@ -114,7 +114,7 @@ func (r *report) place(path string, key bool, text string) placed {
 	case at.env != "":
 		p.Where = at.env
 	case at.line == 0:
-	case key || !exact:
+	case key:
 		p.at.line, p.at.col = at.keyLine, at.keyCol
 		fallthrough
 	default:

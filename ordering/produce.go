@@ -59,8 +59,8 @@ func (l *Lane) ack(a *Ack) {
 	case rw.copy == Body:
 		l.mark(m.work)
 	case rw.gone:
-		l.later(op{kind: opMark, work: m.work, slot: -1})
-		l.later(op{kind: opMark, work: rw.waits, slot: -1})
+		l.later(op{kind: opMark, res: r, work: m.work, slot: -1})
+		l.later(op{kind: opMark, res: r, work: rw.waits, slot: -1})
 	case a.Outcome == Acknowledged:
 		l.point(r, rw, int16(m.tier), a.Offset, -1, -1) //nolint:gosec // a few tiers
 		l.mark(m.work)
@@ -110,7 +110,7 @@ func (l *Lane) tierRecord(t *TierRecord) {
 	}
 	i, ok := r.park.find(t.Seq)
 	if !ok && !r.park.idle() {
-		l.later(op{kind: opMark, tier: t.Tier, slot: slot})
+		l.later(op{kind: opMark, res: r, tier: t.Tier, slot: slot})
 		return
 	}
 	if !ok || r.park.rows[i].saved {

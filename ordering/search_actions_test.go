@@ -32,6 +32,9 @@ const (
 	actAdvance // a: event
 	actAsk     // the commands that wait in Postgres are handed in
 	actStoreBack
+	actGateOpen
+	actReturned // the stuck handler comes back
+	actTrusted  // a suspect lane is trusted again
 	actHandover // after a stop: all is finished
 
 	// Bad luck, and wishes of a person.
@@ -49,7 +52,13 @@ const (
 	actStop
 	actStopShort // after a stop: others wait no longer
 	actStoreAway
-	actWish // a: kind, b: event
+	actContent     // Postgres refuses the write's content
+	actStuck       // the handler ignores its context
+	actUnavailable // the handler's dependency is away
+	actProbe
+	actAging // a: tier
+	actGone  // a: read of a pointer; the record is gone
+	actWish  // a: kind, b: event
 )
 
 // reliable says that nobody needs luck for it.
@@ -58,7 +67,7 @@ func (k actionKind) reliable() bool { return k < actFail }
 // overtakes says that it leaves an unanswered write, produce or read behind.
 func (k actionKind) overtakes() bool {
 	switch k {
-	case actWritten, actMade, actRead, actLost, actMissed, actRefused, actLate, actUnread, actCommit, actCrash, actCrashLag,
+	case actWritten, actMade, actRead, actLost, actMissed, actRefused, actLate, actUnread, actGone, actContent, actReturned, actCommit, actCrash, actCrashLag,
 		actHandover, actStopShort, actStop, actStoreAway, actStoreBack:
 		return false
 	}
@@ -78,6 +87,7 @@ func (w *world) actions(to []action) []action {
 		to = append(to, a)
 	}
 	w.answers(add)
+	w.rare(add)
 	if w.overtakes != 0 || !w.waits() {
 		w.ending(add)
 		w.arrivals(add)
@@ -163,8 +173,12 @@ func (w *world) ending(add adder) {
 	if w.run != nil {
 		add(actOK)
 		add(actFail)
-		if w.stopping {
+		if w.stopping || w.odd() {
 			add(actNotRun)
+		}
+		if w.odd() {
+			add(actStuck)
+			add(actUnavailable)
 		}
 		if w.deaths > 0 {
 			add(actDieHold)
@@ -177,6 +191,9 @@ func (w *world) ending(add adder) {
 func (w *world) answers(add adder) {
 	if w.core.inflight != nil && !w.away {
 		add(actWritten)
+		if w.odd() {
+			add(actContent)
+		}
 	}
 	for i := range w.makes {
 		add(actMade, i)
@@ -195,11 +212,41 @@ func (w *world) answers(add adder) {
 		if w.mishaps > 0 {
 			add(actUnread, i)
 		}
+		if w.odd() && !w.reads[i].Source && w.reads[i].Row.Copy.Kind == Pointer {
+			add(actGone, i)
+		}
 	}
 	if r := w.core.resources[w.sc.resource()]; r != nil && r.park != nil {
 		for i, h := range r.park.high {
 			if h.Offset >= 0 && w.srcCommit[i] <= int(h.Offset) && int(h.Offset) < w.mark(i) {
 				add(actCommit) // it passes a high-water (R7)
+				break
+			}
+		}
+	}
+}
+
+// odd says that rarer mishaps are searched, and that one may come.
+func (w *world) odd() bool { return w.sc.odd && w.mishaps > 0 }
+
+// rare lists what happens rarely, and what ends it.
+func (w *world) rare(add adder) {
+	if w.stuck != nil {
+		add(actReturned)
+	}
+	if w.gate != GateOpen {
+		add(actGateOpen)
+	}
+	if w.gate == GateClosed && w.mishaps > 0 {
+		add(actProbe)
+	}
+	if w.core.cfg.Suspect {
+		add(actTrusted)
+	}
+	if r := w.core.resources[w.sc.resource()]; w.odd() && r != nil && r.park != nil {
+		for _, rw := range r.park.rows {
+			if rw.copy == Pointer && !rw.audited {
+				add(actAging, int(rw.ptrTier))
 				break
 			}
 		}
@@ -286,7 +333,7 @@ func (w *world) happen(a action) error {
 		return w.fetch(int(a.a), int(a.b))
 	case actTier:
 		return w.readTier(int(a.a))
-	case actOK, actFail, actNotRun, actDieHold, actDieAdvance:
+	case actOK, actFail, actNotRun, actDieHold, actDieAdvance, actStuck, actUnavailable:
 		return w.ends(a.kind)
 	case actWritten:
 		in := Inputs{}
@@ -298,7 +345,7 @@ func (w *world) happen(a action) error {
 		return w.step(&in)
 	case actMade, actLost, actMissed, actRefused, actLate:
 		return w.made(a.kind, int(a.a))
-	case actRead, actUnread:
+	case actRead, actUnread, actGone:
 		return w.answer(a.kind, int(a.a))
 	case actCommit:
 		m := w.core.Marks()
@@ -321,10 +368,36 @@ func (w *world) happen(a action) error {
 		}
 		w.asked = true
 		return w.step(&in)
+	case actContent:
+		// Nothing of the resource is written; what the write says of the lane is.
+		b := &w.core.inflight.Write
+		w.mishaps--
+		w.pg.version++
+		w.pg.seq = b.Seq
+		w.begins(b)
+		return w.step(&Inputs{Written: &Written{Version: w.pg.version, Refused: map[string]error{w.sc.resource(): errContent}}})
+	case actReturned:
+		back := w.stuck
+		w.stuck = nil
+		return w.step(&Inputs{Returned: []*Work{back}})
+	case actGateOpen:
+		w.gate = GateOpen
+		return w.step(&Inputs{Gates: []Gate{{State: GateOpen}}})
+	case actProbe:
+		w.gate = GateProbe
+		w.mishaps--
+		return w.step(&Inputs{Gates: []Gate{{State: GateProbe}}})
+	case actAging:
+		w.mishaps--
+		return w.step(&Inputs{Aging: []Aging{{Tier: int(a.a), Below: int64(len(w.logs[a.a]))}}})
+	case actTrusted:
+		return w.step(&Inputs{Trusted: true})
 	default:
 		return w.ownership(a)
 	}
 }
+
+var errContent = errors.New("invalid byte sequence")
 
 // ownership is what happens to the lane's owner.
 func (w *world) ownership(a action) error {
@@ -410,6 +483,17 @@ func (w *world) ends(kind actionKind) error {
 		r.Verdict, r.Failure = Permanent, &Failure{Class: "Error", AfterDeath: Advance}
 	case actNotRun:
 		r.Verdict = NotRun
+		if !w.stopping {
+			w.mishaps--
+		}
+	case actStuck:
+		r.Verdict, r.Failure = Stuck, &Failure{Class: "Stuck"}
+		w.stuck = r.Work
+		w.mishaps--
+	case actUnavailable:
+		r.Verdict = Unavailable
+		w.gate = GateClosed
+		w.mishaps--
 	}
 	return w.step(&Inputs{Results: []Result{r}})
 }
@@ -454,9 +538,9 @@ func (w *world) answer(kind actionKind, i int) error {
 	r := w.reads[i]
 	w.reads = slices.Delete(slices.Clone(w.reads), i, i+1)
 	c := CopyRead{Seq: r.Row.Seq}
-	if kind == actUnread {
+	if kind == actUnread || kind == actGone {
 		w.mishaps--
-		c.Err = errAway
+		c.Err, c.Gone = errAway, kind == actGone
 		return w.step(&Inputs{Copies: []CopyRead{c}})
 	}
 	ev := w.sc.event(r.Row.Position)

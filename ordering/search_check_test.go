@@ -138,6 +138,8 @@ func (w *world) key(to []byte) []byte {
 	k.reset(to, searchNow.UnixNano())
 	w.core.appendKey(&k)
 	k.work(w.core, w.run)
+	k.work(w.core, w.stuck)
+	k.num(int64(w.gate))
 	for i := range w.makes {
 		m := &w.makes[i]
 		k.nums(m.ev, m.tier)
@@ -189,7 +191,11 @@ func (w *world) keyPostgres(k *keyer) {
 		k.nums(int(pg.commands[i].Kind), pg.commands[i].ev)
 	}
 	k.num(-1)
-	k.flags(pg.exists, pg.hand)
+	k.flags(pg.exists, pg.hand, pg.starting != nil)
+	if s := pg.starting; s != nil {
+		k.seq(s.Seq)
+		k.nums(w.sc.event(s.Position), s.Starts)
+	}
 	if pg.exists {
 		k.seq(pg.letter)
 	}
@@ -346,6 +352,9 @@ var actionText = map[actionKind]string{
 	actCrashLag:  "CRASH, with old commits of the tiers",
 	actStop:      "the lane is to be handed over",
 	actStopShort: "others wait no longer: the lane is taken as it is", actStoreAway: "Postgres goes away",
+	actGateOpen: "the gate opens", actReturned: "the stuck handler comes back", actTrusted: "the lane is trusted again",
+	actContent: "Postgres refuses the content", actStuck: "the handler is stuck", actUnavailable: "the dependency is away",
+	actProbe: "the gate lets one through", actAging: "retention is near in tier %d", actGone: "read %d finds nothing",
 	actWish: "a person asks for command %d on e%d",
 }
 

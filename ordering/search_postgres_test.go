@@ -9,10 +9,12 @@ import (
 type postgres struct {
 	version  int64
 	seq      int64
+	given    [2]uint64 // the seqs that rows and letters ever had
 	rows     []Row
 	letters  []letter
 	commands []wish
 	nextID   int64
+	starting *Starting
 
 	// The row of the resource.
 	exists bool
@@ -40,6 +42,16 @@ func (pg *postgres) clone() postgres {
 	n := *pg
 	n.rows, n.letters, n.commands = slices.Clone(pg.rows), slices.Clone(pg.letters), slices.Clone(pg.commands)
 	return n
+}
+
+// give notes that a row or letter gets a seq, unless it was given before.
+func (pg *postgres) give(seq int64) bool {
+	bit := uint64(1) << (seq % 64)
+	if seq < 1 || seq > pg.seq || seq >= 128 || pg.given[seq/64]&bit != 0 {
+		return false
+	}
+	pg.given[seq/64] |= bit
+	return true
 }
 
 func (pg *postgres) row(seq int64) *Row {
@@ -105,7 +117,6 @@ func (w *world) apply(b *Write) (*Written, error) {
 	if b.Seq < pg.seq {
 		return nil, fmt.Errorf("the counter goes back from %d to %d", pg.seq, b.Seq)
 	}
-	before := pg.seq
 	pg.version, pg.seq = pg.version+1, b.Seq
 	for i, m := range b.Marks.Sources {
 		if m.Offset > int64(w.srcCommit[i]) {
@@ -117,6 +128,7 @@ func (w *world) apply(b *Write) (*Written, error) {
 			return nil, fmt.Errorf("the lane's row says that tier %d is read to %d, and it is to %d", i, o, w.tierMark(i))
 		}
 	}
+	w.begins(b)
 	if len(b.Drop) > 0 {
 		if len(pg.rows) > 0 || pg.letter != 0 || pg.hand {
 			return nil, fmt.Errorf("R7: the resource's row goes, and something waits or holds")
@@ -130,7 +142,7 @@ func (w *world) apply(b *Write) (*Written, error) {
 		}
 	}
 	for i := range b.Reserve {
-		if err := w.reserves(&b.Reserve[i], before); err != nil {
+		if err := w.reserves(&b.Reserve[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -157,7 +169,7 @@ func (w *world) apply(b *Write) (*Written, error) {
 	}
 	out := &Written{Version: pg.version}
 	for _, c := range b.Commands {
-		e, err := w.executes(c, before)
+		e, err := w.executes(c)
 		if err != nil {
 			return nil, err
 		}
@@ -166,19 +178,27 @@ func (w *world) apply(b *Write) (*Written, error) {
 	return out, nil
 }
 
+// begins notes what a suspect lane is about to start, or that it ended.
+func (w *world) begins(b *Write) {
+	if b.Started {
+		w.pg.starting = nil
+	}
+	if b.Starting != nil {
+		w.pg.starting = b.Starting
+	}
+}
+
 func (w *world) drop(seq int64) {
 	w.pg.rows = slices.DeleteFunc(w.pg.rows, func(r Row) bool { return r.Seq == seq })
 }
 
-func (w *world) reserves(r *Reservation, before int64) error {
+func (w *world) reserves(r *Reservation) error {
 	ev := w.sc.event(r.Row.Position)
 	switch {
 	case r.Row.Resource != w.sc.resource():
 		return fmt.Errorf("e%d is reserved for resource %q", ev, r.Row.Resource)
-	case r.Row.Seq <= before || r.Row.Seq > w.pg.seq:
-		return fmt.Errorf("e%d gets seq %d, and the counter goes from %d to %d", ev, r.Row.Seq, before, w.pg.seq)
-	case w.pg.row(r.Row.Seq) != nil:
-		return fmt.Errorf("seq %d is given twice", r.Row.Seq)
+	case !w.pg.give(r.Row.Seq):
+		return fmt.Errorf("e%d gets seq %d, which was given before, or is beyond the counter, %d", ev, r.Row.Seq, w.pg.seq)
 	case (r.Row.Copy.Kind == Body) != (r.Event != nil):
 		return fmt.Errorf("e%d is reserved with a copy of kind %d, and with bytes: %v", ev, r.Row.Copy.Kind, r.Event != nil)
 	}
@@ -234,6 +254,9 @@ func (w *world) buries(l *Letter) error {
 	if l.Policy != Hold && l.Policy != Advance {
 		return fmt.Errorf("the letter of e%d has no policy", ev)
 	}
+	if !l.Parked && !pg.give(l.Row.Seq) {
+		return fmt.Errorf("the letter of e%d gets seq %d, which was given before, or is beyond the counter, %d", ev, l.Row.Seq, pg.seq)
+	}
 	w.drop(l.Row.Seq)
 	pg.letters = append(pg.letters, letter{seq: l.Row.Seq, ev: ev, hold: l.Policy == Hold, row: l.Row})
 	if l.Policy == Advance {
@@ -264,7 +287,7 @@ func (w *world) sets(s *ResourceState) error {
 }
 
 // executes is what the function execute_command does: the state of the letter decides.
-func (w *world) executes(c CommandRun, before int64) (Execution, error) {
+func (w *world) executes(c CommandRun) (Execution, error) {
 	pg := &w.pg
 	e := Execution{ID: c.Command.ID, Void: true}
 	i := slices.IndexFunc(pg.commands, func(x wish) bool { return x.ID == c.Command.ID })
@@ -277,8 +300,8 @@ func (w *world) executes(c CommandRun, before int64) (Execution, error) {
 	holds := l != nil && l.hold && pg.letter == l.seq
 	switch {
 	case cmd.Kind == Replay && l != nil:
-		if !l.hold && (c.Seq <= before || c.Seq > pg.seq || pg.row(c.Seq) != nil) {
-			return e, fmt.Errorf("a replay gets seq %d, and the counter goes from %d to %d", c.Seq, before, pg.seq)
+		if !l.hold && !pg.give(c.Seq) {
+			return e, fmt.Errorf("a replay gets seq %d, which was given before, or is beyond the counter, %d", c.Seq, pg.seq)
 		}
 		e.Void, e.Row = false, w.replays(l, holds, c.Seq)
 	case cmd.Kind == Discard && l != nil:

@@ -44,7 +44,9 @@ type world struct {
 	read     bool          // TiersRead was handed in
 	stopping bool
 	away     bool
-	asked    bool // the commands that wait in Postgres were handed in
+	gate     GateState
+	stuck    *Work // its handler ignores its context
+	asked    bool  // the commands that wait in Postgres were handed in
 
 	// Kafka.
 	srcCommit  [maxSources]int
@@ -96,8 +98,8 @@ func newWorld(sc *scope) (*world, error) {
 // config is what a new owner learns from Kafka.
 func (w *world) config() Config {
 	c := Config{
-		Strategy: w.sc.strategy, Immediate: w.sc.immediate, Backoff: time.Second, MaxEvents: 100, MaxBytes: 1 << 20,
-		ParkWhenFull: true, DrainRuns: 4, Epoch: 1,
+		Strategy: w.sc.strategy, Immediate: w.sc.immediate, Backoff: time.Second, MaxEvents: w.sc.span, MaxBytes: 1 << 20,
+		ParkWhenFull: true, DrainRuns: 4, Epoch: 1, Suspect: w.sc.suspect, Starting: w.pg.starting,
 	}
 	for s := range w.sc.events {
 		src := Source{Topic: sourceNames[s], ID: sourceID(s), Start: int64(w.srcCommit[s]), Commit: int64(w.srcCommit[s])}
@@ -120,6 +122,7 @@ func (w *world) config() Config {
 // acquired hands the lane over to a new owner.
 func (w *world) acquired() error {
 	w.run, w.makes, w.reads, w.stopping, w.away = nil, nil, nil, false, false
+	w.stuck, w.gate = nil, GateOpen
 	w.srcNext, w.tierNext, w.asked, w.read = w.srcCommit, w.tierCommit, false, false
 	for i := range w.logs {
 		w.tierEnd[i] = len(w.logs[i])
@@ -147,7 +150,7 @@ func (w *world) clone() *world {
 	*n = *w
 	core, c := w.core.clone()
 	n.core = core
-	n.run = c.work(w.run)
+	n.run, n.stuck = c.work(w.run), c.work(w.stuck)
 	n.makes, n.reads = slices.Clone(w.makes), slices.Clone(w.reads)
 	for i := range n.logs {
 		n.logs[i] = slices.Clip(n.logs[i])
@@ -248,15 +251,22 @@ func (w *world) starts(wk *Work) error {
 	if err != nil {
 		return fmt.Errorf("G8: %w", err)
 	}
-	if w.run != nil {
+	if w.run != nil || w.stuck != nil {
 		return fmt.Errorf("G2: e%d runs while another event of its resource runs", ev)
+	}
+	if err := w.suspected(wk, ev); err != nil {
+		return err
 	}
 	s, off := w.sc.position(ev)
 	bit := uint8(1) << ev
 	replay := w.passed&bit != 0
-	for o := range off {
-		if e := w.sc.at(s, o); w.settled&(1<<e) == 0 {
+	for o := range w.sc.events[s] {
+		e := w.sc.at(s, o)
+		switch done := w.settled&(1<<e) != 0; {
+		case o < off && !done:
 			return fmt.Errorf("G2: e%d runs before e%d is settled", ev, e)
+		case o > off && done && !replay:
+			return fmt.Errorf("G2: e%d runs, and e%d is settled for good", ev, e)
 		}
 	}
 	switch {
@@ -264,6 +274,8 @@ func (w *world) starts(wk *Work) error {
 		return fmt.Errorf("e%d starts after the lane was told to stop", ev)
 	case w.away && wk.Parked:
 		return fmt.Errorf("e%d is parked and starts while Postgres is away", ev)
+	case w.early(ev):
+		return fmt.Errorf("R4: e%d runs before it is due", ev)
 	case w.recorded&bit != 0:
 		return fmt.Errorf("G3: e%d runs again after its parked success was recorded", ev)
 	case w.pg.letterOf(ev) != nil:
@@ -284,6 +296,29 @@ func (w *world) starts(wk *Work) error {
 		w.last[s] = ev
 	}
 	w.run = wk
+	return nil
+}
+
+// early says that an event waits in a tier, and that its time has not come.
+func (w *world) early(ev int) bool {
+	row := w.pg.rowOf(w.sc, ev)
+	return row != nil && row.Spent > 0 && row.Due.After(searchNow)
+}
+
+// suspected checks what holds for starts of a suspect lane (R13).
+func (w *world) suspected(wk *Work, ev int) error {
+	if !w.core.cfg.Suspect {
+		return nil
+	}
+	st := w.pg.starting
+	switch {
+	case st == nil || w.sc.event(st.Position) != ev:
+		return fmt.Errorf("R13: e%d starts on a suspect lane, and its start is not written", ev)
+	case st.Starts > 3:
+		return fmt.Errorf("R13: e%d starts for the fourth time", ev)
+	case wk.Alone != (st.Starts == 3):
+		return fmt.Errorf("R13: e%d starts for the %d. time, and alone: %v", ev, st.Starts, wk.Alone)
+	}
 	return nil
 }
 
@@ -340,6 +375,7 @@ func tierOf(id TopicID) int { return int(id[0]) - 16 }
 
 // scope says how far a search goes.
 type scope struct {
+	text      string
 	strategy  Strategy
 	events    []int // per source topic
 	tiers     int
@@ -351,16 +387,10 @@ type scope struct {
 	immediate int
 	away      bool // Postgres can go away
 	overtakes int  // how often something else may come before the answer to a write, produce or read; -1 without limit
+	span      int  // max_span, in events
+	odd       bool // mishaps are of all kinds
+	suspect   bool // every owner suspects the lane
 	lag       bool // a crash may find old commits of the tiers
-}
-
-func (sc *scope) String() string {
-	name := "park"
-	if sc.strategy == Block {
-		name = "block"
-	}
-	return fmt.Sprintf("%s: events %v, %d tiers, %d crashes, %d handovers, %d deaths, %d wishes, %d mishaps, %d in place, away %v, %d overtakings",
-		name, sc.events, sc.tiers, sc.crashes, sc.handovers, sc.deaths, sc.wishes, sc.mishaps, sc.immediate, sc.away, sc.overtakes)
 }
 
 // resource is the name of the one resource.

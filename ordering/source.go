@@ -75,7 +75,7 @@ func (l *Lane) rowOf(r *resource, w *Work) *row {
 func (l *Lane) redelivered(r *resource, w *Work) {
 	rw := l.rowOf(r, w)
 	if rw == nil && !r.park.idle() {
-		l.later(op{kind: opMark, work: w, slot: -1})
+		l.later(op{kind: opMark, res: r, work: w, slot: -1})
 		return
 	}
 	switch {
@@ -149,6 +149,7 @@ func (l *Lane) run(w *Work) {
 	w.task.stage = running
 	w.Event.Attempt++
 	w.Event.Token = l.cfg.Epoch
+	w.Parked = w.task.row != nil
 	l.running++
 	l.out.Run = append(l.out.Run, w)
 }

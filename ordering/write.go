@@ -208,7 +208,7 @@ func (l *Lane) reservedNow(r *resource, rw *row, w *Work) {
 		rw.saved = true
 		l.mark(w)
 	case rw.gone:
-		l.mark(w)
+		l.later(op{kind: opMark, res: r, work: w, slot: -1})
 	default:
 		l.produce(r, rw, w)
 	}

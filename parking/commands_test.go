@@ -102,7 +102,7 @@ func TestReplayOfALetterThatHolds(t *testing.T) {
 	id := s.letter(t, 1)
 	e := s.execute(t, fmt.Sprintf("replay(%d, 'fixed')", id))
 	want := row("held", 1)
-	want.Attempt, want.Spent, want.Tier, want.Copy, want.Letter, want.Due = 4, 0, "", ordering.Copy{Kind: ordering.Body}, true, e.Row.Due
+	want.Attempt, want.Spent, want.Tier, want.Copy, want.Letter, want.Due, want.Since = 4, 0, "", ordering.Copy{Kind: ordering.Body}, true, e.Row.Due, e.Row.Since
 	same(t, "row", *e.Row, want)
 	same(t, "resource", *e.Resource, ordering.ResourceState{
 		Resource: "held", HighWater: []ordering.HighWater{{Topic: "order-events", Position: position(3)}},
@@ -116,8 +116,11 @@ func TestReplayOfALetterThatHolds(t *testing.T) {
 	}
 	same(t, "body", bodies[1], *event("held", 1))
 	_, l := acquire(t, s.store(t))
-	sorted(l)
-	l.Rows[0].Due = want.Due
+	sorted(t, l)
+	if !want.Since.Equal(want.Due) {
+		t.Errorf("since %v, due %v: both are the time of the replay", want.Since, want.Due)
+	}
+	want.Since, l.Rows[0].Due = time.Time{}, want.Due
 	same(t, "loaded", l.Rows[0], want)
 }
 

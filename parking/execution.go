@@ -28,7 +28,8 @@ type rowDoc struct {
 	Attempt  int       `json:"attempt"`
 	Spent    int       `json:"spent"`
 	Tier     string    `json:"tier"`
-	Due      int64     `json:"due"` // microseconds since 1970
+	Due      int64     `json:"due"`   // microseconds since 1970
+	Since    int64     `json:"since"` // likewise
 }
 
 type resourceDoc struct {
@@ -86,7 +87,7 @@ func execution(id int64, answer []byte) (ordering.Execution, error) {
 		e.Row = &ordering.Row{
 			Seq: r.Seq, Resource: string(resource), Topic: r.Topic,
 			Position: ordering.Position{Topic: ordering.TopicID(r.TopicID), Offset: r.Offset, Epoch: r.Epoch},
-			Type:     r.Type, Attempt: r.Attempt, Spent: r.Spent, Tier: r.Tier, Due: time.UnixMicro(r.Due),
+			Type:     r.Type, Attempt: r.Attempt, Spent: r.Spent, Tier: r.Tier, Due: time.UnixMicro(r.Due), Since: time.UnixMicro(r.Since),
 			Copy: ordering.Copy{Kind: ordering.Body}, Letter: true,
 		}
 	}

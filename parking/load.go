@@ -94,16 +94,16 @@ func (t *Tenure) loadRows(ctx context.Context, conn *pgxpool.Conn, in *interner)
 		topicID, copyTopicID             pgtype.UUID
 		copyOffset                       pgtype.Int8
 		attempt, spent                   int32
-		due                              time.Time
+		due, since                       time.Time
 	)
 	dest := []any{
-		&r.Seq, &resource, &topic, &topicID, &r.Position.Offset, &r.Position.Epoch, &eventType, &attempt, &spent, &tier, &due,
+		&r.Seq, &resource, &topic, &topicID, &r.Position.Offset, &r.Position.Epoch, &eventType, &attempt, &spent, &tier, &due, &since,
 		&kind, &copyTier, &copyTopicID, &copyOffset, &r.Letter,
 	}
 	_, err = pgx.ForEachRow(rows, dest, func() error {
 		r.Resource, r.Topic, r.Type, r.Tier = in.string(resource), in.string(topic), in.string(eventType), in.string(tier)
 		r.Position.Topic = topicID.Bytes
-		r.Attempt, r.Spent, r.Due = int(attempt), int(spent), due
+		r.Attempt, r.Spent, r.Due, r.Since = int(attempt), int(spent), due, since
 		r.Copy = ordering.Copy{}
 		switch string(kind) {
 		case copyPointer:

@@ -100,7 +100,7 @@ func eventually(t *testing.T, d *database, sql string) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("never true: %s", sql)
+			t.Fatalf("never true: %s\n%s", sql, value[string](t, d, "select string_agg(concat_ws(' ', pid, state, wait_event_type, wait_event, left(query, 60)), chr(10)) from pg_stat_activity where datname = current_database()"))
 		}
 	}
 }
@@ -120,6 +120,8 @@ func (o *once) blocked(t *testing.T) (w ordering.Write, unlock func(), done func
 	if _, err := tx.Exec(t.Context(), migrations.Render("select from {{schema}}.parked_events where seq = 0 for update", o.schema)); err != nil {
 		t.Fatal(err)
 	}
+	unlock = func() { _ = tx.Rollback(context.Background()) }
+	t.Cleanup(unlock)
 	w = o.next(t)
 	type answer struct {
 		out *ordering.Written
@@ -131,7 +133,7 @@ func (o *once) blocked(t *testing.T) (w ordering.Write, unlock func(), done func
 		ch <- answer{out, err}
 	}()
 	eventually(t, o.database, waitsForLock)
-	return w, func() { _ = tx.Rollback(context.Background()) }, func() (*ordering.Written, error) {
+	return w, unlock, func() (*ordering.Written, error) {
 		a := <-ch
 		return a.out, a.err
 	}
@@ -307,8 +309,10 @@ func TestReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.Background()) //nolint:errcheck // only for the reset
-	if _, err := conn.Exec(t.Context(), "set default_transaction_read_only = off; alter database "+name+" reset default_transaction_read_only"); err != nil {
-		t.Fatal(err)
+	for _, sql := range []string{"set default_transaction_read_only = off", "alter database " + name + " reset default_transaction_read_only"} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
 	}
 	d.Reset()
 	o.check(t, &w, out, <-done)

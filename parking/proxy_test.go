@@ -1,6 +1,7 @@
 package parking
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -8,6 +9,10 @@ import (
 	"sync"
 	"testing"
 )
+
+// cancelRequest is the code of the message by which a client that gave a connection up would end what it left behind. It
+// does not get through: what was under way when the network broke stays under way.
+const cancelRequest = 80877102
 
 // proxy is a network between a pool and Postgres that can be cut.
 type proxy struct {
@@ -78,6 +83,9 @@ func (p *proxy) pump(to, from net.Conn, answers bool) {
 	b := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(b)
+		if !answers && n == 16 && binary.BigEndian.Uint32(b[4:]) == cancelRequest {
+			return
+		}
 		pass, cut := p.allow(n, answers)
 		if _, err := to.Write(b[:pass]); err != nil || cut {
 			return

@@ -46,7 +46,7 @@ func TestRefusedContentIsSplitByResource(t *testing.T) {
 				t.Errorf("%d executions, version %d of %d", len(out.Executions), out.Version, tenure.version)
 			}
 			_, l := acquire(t, s)
-			sorted(l)
+			sorted(t, l)
 			if len(l.Rows) != 7-len(poison) || len(l.Resources) != 7-len(poison) || l.Version != out.Version+1 {
 				t.Errorf("%d rows, %d resources, version %d", len(l.Rows), len(l.Resources), l.Version)
 			}

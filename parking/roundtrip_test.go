@@ -13,14 +13,19 @@ import (
 	"github.com/layby-go/layby/ordering"
 )
 
-const binary = "order\x00\xff17"
+const noText = "order\x00\xff17"
 
-// sorted puts what was loaded into an order that tests can compare.
-func sorted(l *Loaded) *Loaded {
+// sorted puts what was loaded into an order that tests can compare. Since is checked and left out.
+func sorted(t *testing.T, l *Loaded) *Loaded {
+	t.Helper()
 	slices.SortFunc(l.Rows, func(a, b ordering.Row) int { return int(a.Seq - b.Seq) })
 	slices.SortFunc(l.Resources, func(a, b ordering.ResourceState) int { return strings.Compare(a.Resource, b.Resource) })
 	for i := range l.Rows {
 		l.Rows[i].Due = l.Rows[i].Due.UTC()
+		if l.Now.Sub(l.Rows[i].Since).Abs() > time.Minute {
+			t.Errorf("parked since %v, now it is %v", l.Rows[i].Since, l.Now)
+		}
+		l.Rows[i].Since = time.Time{}
 	}
 	return l
 }
@@ -54,7 +59,7 @@ func TestEveryFieldComesBack(t *testing.T) {
 	dead := ordering.Letter{Row: row("replayed", 1), Event: event("replayed", 1), Failure: failed("x"), Policy: ordering.Advance}
 	write(t, tenure, ordering.Write{Seq: 1, Letters: []ordering.Letter{dead}})
 
-	plain, pointed, inRow, replayed := row("a", 2), row(binary, 3), row("", 4), row("replayed", 5)
+	plain, pointed, inRow, replayed := row("a", 2), row(noText, 3), row("", 4), row("replayed", 5)
 	pointed.Copy = ordering.Copy{Kind: ordering.Pointer, Tier: "1m", Topic: tierID, Offset: 1 << 40}
 	inRow.Copy, inRow.Tier, inRow.Type, inRow.Due = ordering.Copy{Kind: ordering.Body}, "", "", time.Time{}
 	inRow.Position.Epoch, inRow.Attempt, inRow.Spent = -1, 0, 0
@@ -65,7 +70,7 @@ func TestEveryFieldComesBack(t *testing.T) {
 		{Resource: "d", Drained: true},
 		{Resource: "h", Letter: 77},
 		{Resource: "hh", Letter: 78, Hand: true},
-		{Resource: binary},
+		{Resource: noText},
 	}
 	slices.SortFunc(states, func(a, b ordering.ResourceState) int { return strings.Compare(a.Resource, b.Resource) })
 	write(t, tenure, ordering.Write{
@@ -79,7 +84,7 @@ func TestEveryFieldComesBack(t *testing.T) {
 	})
 
 	_, l := acquire(t, d.store(t))
-	sorted(l)
+	sorted(t, l)
 	same(t, "rows", l.Rows, []ordering.Row{plain, pointed, inRow, replayed})
 	same(t, "resources", l.Resources, states)
 	same(t, "starting", l.Starting, &ordering.Starting{Seq: 3, Position: position(3), Starts: 2})
@@ -144,7 +149,7 @@ func TestChangesOfRows(t *testing.T) {
 		Started:   true,
 	})
 	_, l := acquire(t, s)
-	sorted(l)
+	sorted(t, l)
 	a, b, c, e := row("a", 1), row("b", 2), body, row("d", 4)
 	a.Attempt, a.Spent, a.Tier, a.Due = 3, 3, "1h", later
 	b.Copy, e.Copy = copied, ordering.Copy{Kind: ordering.Body}
@@ -182,9 +187,9 @@ func TestBodiesAreExact(t *testing.T) {
 	var w ordering.Write
 	var seqs []int64
 	for i, e := range events {
-		r := row(binary, int64(i))
+		r := row(noText, int64(i))
 		r.Copy = ordering.Copy{Kind: ordering.Body}
-		e.Topic, e.Offset, e.Type, e.Resource = "order-events", int64(i), "order.paid", binary
+		e.Topic, e.Offset, e.Type, e.Resource = "order-events", int64(i), "order.paid", noText
 		w.Reserve = append(w.Reserve, ordering.Reservation{Row: r, Event: e})
 		seqs = append(seqs, r.Seq)
 	}
@@ -219,7 +224,7 @@ func TestBadTextBreaksNoWrite(t *testing.T) {
 		{Row: huge, Failure: &ordering.Failure{Class: long, Text: long}},
 	}, Resources: []ordering.ResourceState{{Resource: long}}})
 	_, l := acquire(t, d.store(t))
-	if sorted(l); l.Resources[0].Resource != bad || l.Resources[1].Resource != long {
+	if sorted(t, l); l.Resources[0].Resource != bad || l.Resources[1].Resource != long {
 		t.Error("the IDs of the resources are not kept")
 	}
 }

@@ -310,7 +310,8 @@ create function {{schema}}.parked_row(in_consumer text, in_partition integer, in
 language sql stable set search_path = {{schema}}, pg_temp as $$
     select jsonb_build_object('seq', e.seq, 'resource', encode(e.resource, 'hex'), 'topic', e.topic, 'topic_id', e.topic_id,
         'offset', e.source_offset, 'epoch', e.leader_epoch, 'type', e.event_type, 'attempt', e.attempt, 'spent', e.spent,
-        'tier', e.tier, 'due', (extract(epoch from e.due) * 1000000)::bigint)
+        'tier', e.tier, 'due', (extract(epoch from e.due) * 1000000)::bigint,
+        'since', (extract(epoch from e.parked_at) * 1000000)::bigint)
     from parked_events e where e.consumer = $1 and e.partition = $2 and e.seq = $3
 $$;
 

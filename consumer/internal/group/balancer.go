@@ -1,6 +1,8 @@
 package group
 
 import (
+	"context"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -12,8 +14,9 @@ import (
 // every source and tier topic, is owned as a whole. It is sticky by partition number, and cooperative: a partition
 // number moves only after its old owner has let go of all of its topics.
 //
-// Topics of unequal partition counts never fail the group: numbers that not every topic has stay unassigned.
-type balancer struct{}
+// Topics of unequal partition counts never fail the group: a member gets the numbers that each of its topics has, and a
+// number that no member has in full stays unassigned.
+type balancer struct{ log *slog.Logger }
 
 // protocolVersion rides in the join metadata, so that a later version knows whom it speaks to.
 const protocolVersion = 1
@@ -57,73 +60,86 @@ func (b balancer) MemberBalancer(members []kmsg.JoinGroupResponseMember) (kgo.Gr
 }
 
 // Balance implements kgo.ConsumerBalancerBalance.
-func (balancer) Balance(b *kgo.ConsumerBalancer, topics map[string]int32) kgo.IntoSyncAssignment {
+func (bl balancer) Balance(b *kgo.ConsumerBalancer, topics map[string]int32) kgo.IntoSyncAssignment {
 	plan := b.NewPlan()
-	lanes := int32(-1)
-	for _, n := range topics {
-		if lanes < 0 || n < lanes {
-			lanes = n
+	claims := claimsOf(b, topics)
+	for lane, owner := range spread(claims) {
+		if owner < 0 {
+			continue
 		}
-	}
-	if lanes <= 0 || len(b.Members()) == 0 {
-		return plan
-	}
-	wants := make([]map[string]bool, 0, len(b.Members()))
-	b.EachMember(func(_ *kmsg.JoinGroupResponseMember, meta *kmsg.ConsumerMemberMetadata) {
-		w := map[string]bool{}
-		for _, t := range meta.Topics {
-			w[t] = true
-		}
-		wants = append(wants, w)
-	})
-	for lane, owner := range spread(claims(b, lanes), len(wants)) {
 		member, _ := b.MemberAt(owner)
-		for topic := range topics {
-			if wants[owner][topic] {
-				plan.AddPartition(member, topic, int32(lane)) //nolint:gosec // a partition number
-			}
+		for _, topic := range claims[owner].topics {
+			plan.AddPartition(member, topic, int32(lane)) //nolint:gosec // a partition number
 		}
 	}
+	bl.warn(claims)
 	plan.AdjustCooperative(b)
 	return plan
 }
 
-// claims says which member owned each lane last, by the highest generation; -1 for none.
-func claims(b *kgo.ConsumerBalancer, lanes int32) []int {
-	owner := make([]int, lanes)
-	generation := make([]int32, lanes)
-	for i := range owner {
-		owner[i], generation[i] = -1, -1
-	}
-	i := 0
-	b.EachMember(func(_ *kmsg.JoinGroupResponseMember, meta *kmsg.ConsumerMemberMetadata) {
-		for _, owned := range meta.OwnedPartitions {
-			for _, p := range owned.Partitions {
-				if p < lanes && (owner[p] < 0 || meta.Generation > generation[p]) {
-					owner[p], generation[p] = i, meta.Generation
-				}
-			}
+// warn says that members want different topics, which leaves partitions of some topics to nobody. A rolling change of
+// the configuration brings that about for a while.
+func (bl balancer) warn(claims []claim) {
+	for _, c := range claims {
+		if !slices.Equal(c.topics, claims[0].topics) {
+			bl.log.LogAttrs(context.Background(), slog.LevelWarn, "members of the group have different topics: a lane's owner reads its own only",
+				slog.Any("topics", claims[0].topics), slog.Any("others", c.topics))
+			return
 		}
-		i++
-	})
-	return owner
+	}
 }
 
-// spread gives each lane a member: its last one where that keeps the load even, else the one with the fewest.
-func spread(last []int, members int) []int {
-	low, extra := len(last)/members, len(last)%members
-	count := make([]int, members)
-	owner := make([]int, len(last))
-	for lane, m := range last {
+// claim is what one member can own and what it owned last.
+type claim struct {
+	topics     []string
+	lanes      int32 // the lanes below are complete in all of its topics
+	owned      map[int32]bool
+	generation int32 // of what it owned
+}
+
+func claimsOf(b *kgo.ConsumerBalancer, topics map[string]int32) []claim {
+	claims := make([]claim, 0, len(b.Members()))
+	b.EachMember(func(_ *kmsg.JoinGroupResponseMember, meta *kmsg.ConsumerMemberMetadata) {
+		c := claim{topics: slices.Sorted(slices.Values(meta.Topics)), generation: meta.Generation, owned: map[int32]bool{}}
+		for i, topic := range c.topics {
+			if n := topics[topic]; i == 0 || n < c.lanes {
+				c.lanes = n // none for a topic that isn't there: a lane without it could not run
+			}
+		}
+		for _, op := range meta.OwnedPartitions {
+			for _, p := range op.Partitions {
+				c.owned[p] = true
+			}
+		}
+		claims = append(claims, c)
+	})
+	return claims
+}
+
+// spread gives each lane a member, -1 for none: its last one where that keeps the load even, else the one with the
+// fewest.
+func spread(claims []claim) []int {
+	lanes := int32(0)
+	for _, c := range claims {
+		lanes = max(lanes, c.lanes)
+	}
+	owner := make([]int, lanes)
+	if lanes == 0 {
+		return owner
+	}
+	low, extra := len(owner)/len(claims), len(owner)%len(claims)
+	count := make([]int, len(claims))
+	for lane := range owner {
 		owner[lane] = -1
+		last := lastOwner(claims, int32(lane)) //nolint:gosec // a partition number
 		switch {
-		case m < 0:
-		case count[m] < low:
-			owner[lane] = m
-			count[m]++
-		case count[m] == low && extra > 0:
-			owner[lane] = m
-			count[m]++
+		case last < 0:
+		case count[last] < low:
+			owner[lane] = last
+			count[last]++
+		case count[last] == low && extra > 0:
+			owner[lane] = last
+			count[last]++
 			extra--
 		}
 	}
@@ -131,9 +147,9 @@ func spread(last []int, members int) []int {
 		if owner[lane] >= 0 {
 			continue
 		}
-		fewest := 0
-		for m := range count {
-			if count[m] < count[fewest] {
+		fewest := -1
+		for m, c := range claims {
+			if int32(lane) < c.lanes && (fewest < 0 || count[m] < count[fewest]) { //nolint:gosec // a partition number
 				fewest = m
 			}
 		}
@@ -141,4 +157,15 @@ func spread(last []int, members int) []int {
 		count[fewest]++
 	}
 	return owner
+}
+
+// lastOwner is the member that owned a lane in the latest generation and can still own it, -1 for none.
+func lastOwner(claims []claim, lane int32) int {
+	last := -1
+	for m, c := range claims {
+		if c.owned[lane] && lane < c.lanes && (last < 0 || c.generation > claims[last].generation) {
+			last = m
+		}
+	}
+	return last
 }

@@ -1,16 +1,54 @@
 package group
 
 import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Start is where a partition of a topic is read from.
-type Start struct {
-	Offset int64
-	Epoch  int32 // leader epoch of the record before, -1 when unknown
+const (
+	fetchWait           = 250 * time.Millisecond // how long a broker holds a fetch that brings nothing
+	fetchBytes          = 32 << 20               // of one answer of a broker, which is also what is read ahead of it
+	fetchPartitionBytes = 1 << 20
+)
+
+// polls lets what changes the set of partitions run between two polls, never during one: a poll must not hand over what
+// it took before the change.
+type polls struct {
+	mu        sync.Mutex // held during a poll and its handing over
+	waiting   atomic.Int32
+	interrupt atomic.Pointer[context.CancelFunc]
 }
 
-// Consume starts reading a lane.
+// between ends the poll that is under way and runs f before the next.
+func (p *polls) between(f func()) {
+	p.waiting.Add(1)
+	if cancel := p.interrupt.Load(); cancel != nil {
+		(*cancel)()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting.Add(-1)
+	f()
+}
+
+// one runs a poll. Its context ends when somebody waits for its end.
+func (p *polls) one(ctx context.Context, poll func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.interrupt.Store(&cancel)
+	if p.waiting.Load() > 0 {
+		return
+	}
+	poll(ctx)
+}
+
+// Consume starts reading a lane. A topic that was read before is read from its new start.
 func (g *Group) Consume(partition int32, starts map[string]Start) {
 	add := map[string]map[int32]kgo.Offset{}
 	all := map[string][]int32{}
@@ -18,24 +56,58 @@ func (g *Group) Consume(partition int32, starts map[string]Start) {
 		add[topic] = map[int32]kgo.Offset{partition: kgo.NoResetOffset().At(s.Offset).WithEpoch(s.Epoch)}
 		all[topic] = []int32{partition}
 	}
-	// The client keeps partitions paused when they are taken away and given back.
-	g.data.ResumeFetchPartitions(all)
-	g.data.AddConsumePartitions(add)
+	g.polls.between(func() {
+		g.stop(partition)
+		// The client keeps partitions paused when they are taken away and given back.
+		g.data.ResumeFetchPartitions(all)
+		g.data.AddConsumePartitions(add)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for topic := range starts {
+			if g.reading[topic] == nil {
+				g.reading[topic] = map[int32]bool{}
+			}
+			g.reading[topic][partition] = true
+		}
+	})
 }
 
-// Release stops reading a lane.
+// Release stops reading a lane. No Records and no FetchError of it is under way or comes any more when it returns.
 func (g *Group) Release(partition int32) {
-	gone := map[string][]int32{}
-	for _, t := range g.cfg.Sources {
-		gone[t] = []int32{partition}
+	if len(g.read(partition)) > 0 {
+		g.polls.between(func() { g.stop(partition) })
 	}
-	for _, t := range g.cfg.Tiers {
-		gone[t] = []int32{partition}
-	}
-	g.data.RemoveConsumePartitions(gone)
 }
 
-// Pause stops fetching a partition of topics until Resume or the next Consume.
+// stop takes a lane's partitions out, those that are read: each change makes the client drop what it has read ahead.
+func (g *Group) stop(partition int32) {
+	topics := g.read(partition)
+	if len(topics) == 0 {
+		return
+	}
+	g.data.RemoveConsumePartitions(each(partition, topics))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, topic := range topics {
+		delete(g.reading[topic], partition)
+	}
+}
+
+// read lists the topics of which a partition is read.
+func (g *Group) read(partition int32) []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var out []string
+	for topic, partitions := range g.reading {
+		if partitions[partition] {
+			out = append(out, topic)
+		}
+	}
+	return out
+}
+
+// Pause stops fetching a partition of topics until Resume or the next Consume. Records of a poll that is under way
+// still come.
 func (g *Group) Pause(partition int32, topics ...string) {
 	g.data.PauseFetchPartitions(each(partition, topics))
 }

@@ -1,9 +1,3 @@
-// Package group is everything between a consumer and Kafka: membership, the lease, offsets, fetching, reading by
-// position and producing to the tiers.
-//
-// It holds two clients. The member belongs to the group and fetches nothing. The other reads, without a group, what the
-// lanes own, from the offsets that they give, and produces: nothing is read before a lane says from where, and no
-// offset is ever reset behind its back.
 package group
 
 import (
@@ -16,9 +10,11 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/layby-go/layby/config"
+	"github.com/layby-go/layby/ordering"
 )
 
 // Config is what a group needs.
@@ -37,19 +33,41 @@ type Config struct {
 	Logger           *slog.Logger
 }
 
+// topics are the sources and the tiers.
+func (c *Config) topics() []string { return slices.Concat(c.Sources, c.Tiers) }
+
+// check finds what would break the rules of the lease (R9).
+func (c *Config) check() error {
+	var problems []error
+	if len(c.Sources) == 0 {
+		problems = append(problems, errors.New("no source topics"))
+	}
+	if c.Heartbeat >= c.SessionTimeout {
+		problems = append(problems, fmt.Errorf("heartbeat %v must be well below session_timeout %v: a third of it or less",
+			c.Heartbeat, c.SessionTimeout))
+	}
+	if c.RebalanceTimeout < c.SessionTimeout {
+		problems = append(problems, fmt.Errorf("rebalance_timeout %v is below session_timeout %v: the group would give lanes away "+
+			"while their lease is still good", c.RebalanceTimeout, c.SessionTimeout))
+	}
+	return errors.Join(problems...)
+}
+
 // Callbacks are how a group speaks to its consumer. Assigned, Revoked and Lost never overlap.
 type Callbacks struct {
 	// Joined hands over the group before any other callback comes.
 	Joined func(g *Group)
 	// Assigned gives us a lane: partition p of every topic.
 	Assigned func(partition int32)
-	// Revoked takes lanes away; it returns when they have been let go.
+	// Revoked takes lanes away; it returns when they have been let go. Until then they may be committed.
 	Revoked func(ctx context.Context, partitions []int32)
-	// Lost says that lanes belong to others already.
+	// Lost says that lanes may belong to others already. They can't be committed any more.
 	Lost func(partitions []int32)
-	// Records hands over what a poll brought for one partition of a topic, in log order.
+	// Records hands over what a poll brought for one partition of a topic, in log order. Nothing comes for a lane once
+	// Release has returned.
 	Records func(partition int32, topic string, records []*kgo.Record)
-	// FetchError says that a partition can't be read on: its offset is out of range, or data was lost.
+	// FetchError says that a partition of a topic is read no further: its offset is out of range, data was lost, the
+	// topic is another one than before, or reading is not allowed. It comes once; only Consume reads on.
 	FetchError func(partition int32, topic string, err error)
 	// Renewed follows each good heartbeat, Lapsed the end of the lease.
 	Renewed func(g Generation)
@@ -65,101 +83,96 @@ type Group struct {
 	admin   *kadm.Client
 	cluster string
 	lease   *Lease
+	out     *producer
+	polls   polls
+
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	commits sync.Mutex // one commit at a time, so that an older one can't overtake
 
 	mu       sync.Mutex
 	assigned map[string]map[int32]bool
-	lanes    map[int32]bool
-	cancel   context.CancelFunc
-	single   sync.Mutex // held by the record that is produced alone
-	running  sync.WaitGroup
+	lanes    map[int32]*holding
+	tenures  int64
+	reading  map[string]map[int32]bool // what the data client reads
+	ids      map[string]ordering.TopicID
 }
 
 // Join makes the clients, looks at the topics and joins the group. Callbacks may come before it returns.
 func Join(ctx context.Context, cfg Config, cb Callbacks) (*Group, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
 	g := &Group{
-		cfg: cfg, cb: cb, assigned: map[string]map[int32]bool{}, lanes: map[int32]bool{},
+		cfg: cfg, cb: cb, assigned: map[string]map[int32]bool{}, lanes: map[int32]*holding{},
+		reading: map[string]map[int32]bool{}, ids: map[string]ordering.TopicID{},
 	}
-	level := kgo.ReadCommitted()
-	if cfg.Isolation == config.ReadUncommitted {
-		level = kgo.ReadUncommitted()
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	if err := g.connect(ctx); err != nil {
+		g.cancel()
+		return nil, err
 	}
-	var err error
-	g.data, err = kgo.NewClient(append(slices.Concat(cfg.Client, cfg.DataHooks),
-		kgo.FetchIsolationLevel(level),
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{}),
-		kgo.FetchMaxWait(500*time.Millisecond),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-		// A second copy of a parked event does no harm (R3), and a sequence that was broken by one record's timeout
-		// would hold up all others of its partition.
-		kgo.DisableIdempotentWrite(),
-		kgo.MaxProduceRequestsInflightPerBroker(4),
-		kgo.ProducerBatchMaxBytes(maxBatchBytes),
-		kgo.ProducerLinger(0),
-		kgo.RecordDeliveryTimeout(cfg.ProduceTimeout),
-		kgo.MaxBufferedRecords(1_000_000),
-	)...)
-	if err != nil {
-		return nil, fmt.Errorf("make a Kafka client: %w", err)
-	}
-	g.admin = kadm.NewClient(g.data)
-	md, err := g.admin.BrokerMetadata(ctx)
-	if err != nil {
-		g.data.Close()
-		return nil, fmt.Errorf("reach Kafka: %w", err)
-	}
-	g.cluster = md.Cluster
+	g.out = newProducer(g.ctx, g.data, cfg)
 	if err := g.join(); err != nil {
+		g.cancel()
 		g.data.Close()
+		g.out.wait()
 		return nil, err
 	}
 	return g, nil
 }
 
-// maxBatchBytes is above every max.message.bytes in use, so that the broker, who knows its topic's, judges a record.
-const maxBatchBytes = 64 << 20
-
-// join makes the member's client.
-func (g *Group) join() error {
-	topics := append(append([]string{}, g.cfg.Sources...), g.cfg.Tiers...)
-	ctx, cancel := context.WithCancel(context.Background())
-	g.cancel = cancel
-	ready := make(chan struct{})
-	// The callbacks wait until the group is complete: they come from the client's goroutines.
-	after := func(f func(context.Context, map[string][]int32)) func(context.Context, *kgo.Client, map[string][]int32) {
-		return func(ctx context.Context, _ *kgo.Client, m map[string][]int32) {
-			<-ready
-			f(ctx, m)
-		}
-	}
+// connect makes the data client and looks at the cluster and its topics.
+func (g *Group) connect(ctx context.Context) error {
 	var err error
-	g.member, err = kgo.NewClient(append(slices.Concat(g.cfg.Client, g.cfg.MemberHooks),
-		kgo.ConsumerGroup(g.cfg.Group),
-		kgo.ConsumeTopics(topics...),
-		kgo.Balancers(balancer{}),
-		kgo.SessionTimeout(g.cfg.SessionTimeout),
-		kgo.HeartbeatInterval(g.cfg.Heartbeat),
-		kgo.RebalanceTimeout(g.cfg.RebalanceTimeout),
-		kgo.DisableAutoCommit(),
-		kgo.OnPartitionsAssigned(after(g.onAssigned)),
-		kgo.OnPartitionsRevoked(after(g.onRevoked)),
-		kgo.OnPartitionsLost(after(g.onLost)),
+	g.data, err = kgo.NewClient(append(slices.Concat(g.cfg.Client, g.cfg.DataHooks, produceOptions(g.cfg)),
+		kgo.FetchIsolationLevel(g.isolation()),
+		// An offset that is out of range, or that a new leader does not have, is an error; nothing is reset.
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{}),
+		// A partition that is resumed or begun waits for the end of the request that is under way.
+		kgo.FetchMaxWait(fetchWait),
+		kgo.FetchMaxBytes(fetchBytes),
+		kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
 	)...)
 	if err != nil {
-		cancel()
 		return fmt.Errorf("make a Kafka client: %w", err)
 	}
-	g.member.PauseFetchTopics(topics...) // for good: this client only keeps the membership
-	g.lease = newLease(g.member, g.cfg, g.cb)
-	g.cb.Joined(g)
-	close(ready)
-	g.running.Add(1)
-	go func() {
-		defer g.running.Done()
-		g.lease.run(ctx)
-	}()
+	g.admin = kadm.NewClient(g.data)
+	md, err := g.admin.BrokerMetadata(ctx)
+	if err != nil {
+		g.data.Close()
+		return fmt.Errorf("reach Kafka: %w", err)
+	}
+	g.cluster = md.Cluster
+	if err := g.findTopics(ctx); err != nil {
+		g.data.Close()
+		return err
+	}
 	return nil
+}
+
+// topicsWait is how long topics that were just created may be unknown to a broker.
+const topicsWait = 10 * time.Second
+
+// findTopics looks the topics up until all are there.
+func (g *Group) findTopics(ctx context.Context) error {
+	wait := retryFrom
+	for deadline := time.Now().Add(topicsWait); ; wait *= 2 {
+		_, err := g.Topics(ctx)
+		if err == nil || !kerr.IsRetriable(err) || time.Now().Add(wait).After(deadline) || !pause(ctx, wait) {
+			return err
+		}
+	}
+}
+
+func (g *Group) isolation() kgo.IsolationLevel {
+	if g.cfg.Isolation == config.ReadUncommitted {
+		return kgo.ReadUncommitted()
+	}
+	return kgo.ReadCommitted()
 }
 
 // Lease is the group's lease.
@@ -167,31 +180,6 @@ func (g *Group) Lease() *Lease { return g.lease }
 
 // ClusterID is Kafka's.
 func (g *Group) ClusterID() string { return g.cluster }
-
-// Run polls until the context ends or the client can't go on.
-func (g *Group) Run(ctx context.Context) error {
-	for {
-		fs := g.data.PollFetches(ctx)
-		if ctx.Err() != nil || fs.IsClientClosed() {
-			return ctx.Err()
-		}
-		fs.EachPartition(func(p kgo.FetchTopicPartition) {
-			if p.Err != nil {
-				g.fetchError(p)
-			}
-			if len(p.Records) > 0 {
-				g.cb.Records(p.Partition, p.Topic, p.Records)
-			}
-		})
-	}
-}
-
-func (g *Group) fetchError(p kgo.FetchTopicPartition) {
-	if errors.Is(p.Err, context.Canceled) || errors.Is(p.Err, kgo.ErrClientClosed) {
-		return
-	}
-	g.cb.FetchError(p.Partition, p.Topic, p.Err)
-}
 
 // Leave leaves the group. Lanes that are still ours are revoked first.
 func (g *Group) Leave(ctx context.Context) {
@@ -203,8 +191,10 @@ func (g *Group) Leave(ctx context.Context) {
 
 // Close ends the clients. The group must have been left, or is left to its session timeout.
 func (g *Group) Close() {
+	// The member's context ends first: its client would else wait for a rebalance that others hold up.
 	g.cancel()
-	g.member.CloseAllowingRebalance()
+	g.member.Close()
 	g.data.Close() // ends what is being produced
+	g.out.wait()
 	g.running.Wait()
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -162,41 +161,6 @@ func TestUnequalPartitionCountsLeaveTheSurplusAlone(t *testing.T) {
 	g := o.join(0, cfg)
 	defer leave(g)
 	o.wait(3, 1)
-}
-
-func TestSpreadKeepsLastOwnersWhereTheLoadStaysEven(t *testing.T) {
-	for _, c := range []struct {
-		last    []int
-		members int
-		want    []int
-	}{
-		{[]int{-1, -1, -1}, 1, []int{0, 0, 0}},
-		{[]int{0, 0, 0, 0}, 2, []int{0, 0, 1, 1}},
-		{[]int{1, 0, 1, 0, 1}, 2, []int{1, 0, 1, 0, 1}},
-		{[]int{0, 0, 0, 0, 0, 0}, 4, []int{0, 0, 1, 2, 3, 1}},
-	} {
-		got := spread(c.last, c.members)
-		count := make([]int, c.members)
-		kept := 0
-		for i, m := range got {
-			count[m]++
-			if m == c.last[i] {
-				kept++
-			}
-		}
-		if slices.Max(count)-slices.Min(count) > 1 {
-			t.Errorf("%v over %d members: %v is uneven", c.last, c.members, got)
-		}
-		wantKept := 0
-		for i, m := range c.want {
-			if m == c.last[i] {
-				wantKept++
-			}
-		}
-		if kept < wantKept {
-			t.Errorf("%v over %d members: %v keeps %d, %v would keep %d", c.last, c.members, got, kept, c.want, wantKept)
-		}
-	}
 }
 
 func TestG8TimestampsFarFromNowSurviveATier(t *testing.T) {

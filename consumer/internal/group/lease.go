@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,19 +31,24 @@ type Lease struct {
 	every   time.Duration
 	renewed func(Generation)
 	lapsed  func()
+	holds   func(member string) bool // no lane is held under another member id
+	now     func() int64             // boot time in nanoseconds
 	kick    chan struct{}
+	joined  atomic.Bool // a heartbeat was good once
 
-	until atomic.Int64 // boot time in nanoseconds; 0 before the first good heartbeat
+	until atomic.Int64 // boot time in nanoseconds; 0 while nothing is good
 
 	mu      sync.Mutex
-	good    chan struct{} // closed and replaced at each good heartbeat
+	ended   bool
+	good    chan struct{} // closed and replaced at each good heartbeat, and closed at the end
 	started int64         // when the last good heartbeat was sent
 }
 
-func newLease(cl *kgo.Client, cfg Config, cb Callbacks) *Lease {
+func newLease(cl *kgo.Client, cfg Config, cb Callbacks, holds func(string) bool) *Lease {
 	return &Lease{
 		client: cl, group: cfg.Group, session: cfg.SessionTimeout, every: cfg.Heartbeat,
-		renewed: cb.Renewed, lapsed: cb.Lapsed, kick: make(chan struct{}, 1), good: make(chan struct{}),
+		renewed: cb.Renewed, lapsed: cb.Lapsed, holds: holds, now: bootTime,
+		kick: make(chan struct{}, 1), good: make(chan struct{}),
 	}
 }
 
@@ -50,23 +56,32 @@ func newLease(cl *kgo.Client, cfg Config, cb Callbacks) *Lease {
 func bootTime() int64 {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		return 0 // Linux has had this clock since 2.6.39; without it no lease is ever good
+		return math.MaxInt64 // Linux has had this clock since 2.6.39; without it no lease is ever good
 	}
 	return ts.Nano()
 }
 
 // Good says that handlers may start.
-func (l *Lease) Good() bool { return bootTime() < l.until.Load() }
+func (l *Lease) Good() bool { return l.now() < l.until.Load() }
+
+// Left is how much longer the lease is good; 0 or less when it is not.
+func (l *Lease) Left() time.Duration { return time.Duration(l.until.Load() - l.now()) }
+
+// errLeft is what waits for a lease get once the group is being left.
+var errLeft = errors.New("the group is being left")
 
 // Renew asks for a heartbeat and waits until one that was sent after this call was answered well.
 func (l *Lease) Renew(ctx context.Context) error {
-	from := bootTime()
+	from := l.now()
 	l.soon()
 	for {
 		l.mu.Lock()
-		started, good := l.started, l.good
+		started, good, ended := l.started, l.good, l.ended
 		l.mu.Unlock()
-		if started >= from {
+		switch {
+		case ended:
+			return errLeft
+		case started >= from && started > 0:
 			return nil
 		}
 		select {
@@ -85,58 +100,97 @@ func (l *Lease) soon() {
 	}
 }
 
-// run sends heartbeats until the context ends.
+// run sends heartbeats until the context ends, and says when the lease has lapsed.
 func (l *Lease) run(ctx context.Context) {
-	tick := time.NewTicker(l.every)
-	defer tick.Stop()
 	held := false
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		if l.beat(ctx) {
-			held = true
-		} else if held && !l.Good() {
-			held = false
-			l.lapsed()
-		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-timer.C:
 		case <-l.kick:
 		}
+		over := func() {
+			if held && !l.Good() {
+				held = false
+				l.lapsed()
+			}
+		}
+		over()
+		if l.beat(ctx) {
+			held = true
+		}
+		over()
+		next := l.every
+		if held {
+			next = max(min(next, l.Left()), 0)
+		}
+		timer.Reset(next)
 	}
 }
 
-// beat sends one heartbeat and reports whether it renewed the lease.
+// beatTries is how many heartbeats that nobody answers fit into a lease: each goes over a new connection.
+const beatTries = 3
+
+// beat sends one heartbeat and reports whether it renewed the lease. It takes no longer than the lease is good, so that
+// its end is noticed.
 func (l *Lease) beat(ctx context.Context) bool {
 	member, generation := l.client.GroupMetadata()
 	if member == "" || generation < 0 {
 		return false
 	}
-	left := time.Duration(max(l.until.Load()-bootTime(), int64(l.every)))
-	bctx, cancel := context.WithTimeout(ctx, min(left, l.session))
+	bctx, cancel := context.WithTimeout(ctx, min(max(l.Left(), l.every), l.session/beatTries))
 	defer cancel()
-	sent := bootTime()
-	req := kmsg.NewPtrHeartbeatRequest()
-	req.Group, req.MemberID, req.Generation = l.group, member, generation
-	resp, err := req.RequestWith(bctx, l.client)
-	if err == nil {
-		err = kerr.ErrorForCode(resp.ErrorCode)
-	}
+	sent := l.now()
+	err := l.send(bctx, member, generation)
 	if err != nil {
+		// An answer that is about an older membership than the present one says nothing.
+		if m, n := l.client.GroupMetadata(); m == member && n == generation && errors.Is(fenced(err), ErrFenced) {
+			l.until.Store(0)
+		}
 		return false
 	}
-	l.until.Store(sent + int64(l.session))
+	if !l.holds(member) {
+		return false
+	}
 	l.mu.Lock()
+	if l.ended {
+		l.mu.Unlock()
+		return false
+	}
 	l.started = sent
+	l.until.Store(sent + int64(l.session))
 	close(l.good)
 	l.good = make(chan struct{})
 	l.mu.Unlock()
+	l.joined.Store(true)
 	l.renewed(Generation{Member: member, Number: generation})
 	return true
 }
 
+func (l *Lease) send(ctx context.Context, member string, generation int32) error {
+	req := kmsg.NewPtrHeartbeatRequest()
+	req.Group, req.MemberID, req.Generation = l.group, member, generation
+	resp, err := req.RequestWith(ctx, l.client)
+	if err != nil {
+		return err
+	}
+	return kerr.ErrorForCode(resp.ErrorCode)
+}
+
 // end makes the lease bad for good.
-func (l *Lease) end() { l.until.Store(0) }
+func (l *Lease) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return
+	}
+	l.ended = true
+	l.until.Store(0)
+	close(l.good)
+}
 
 // ErrFenced says that the group no longer takes us for the owner.
 var ErrFenced = errors.New("the group no longer takes this member for the owner")

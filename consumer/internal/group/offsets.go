@@ -6,13 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/layby-go/layby/config"
-	"github.com/layby-go/layby/ordering"
 )
 
 // Committed is a committed offset; Offset is -1 where there is none.
@@ -22,173 +17,68 @@ type Committed struct {
 	Metadata string
 }
 
+const (
+	retryFrom = 50 * time.Millisecond
+	retryTo   = 2 * time.Second
+)
+
 // Offsets reads what the group committed for a lane, every topic of which is in the answer. Offsets of open
-// transactions are waited for.
+// transactions are waited for, and so is everything else that heals by itself, as long as the context lives.
 func (g *Group) Offsets(ctx context.Context, partition int32) (map[string]Committed, error) {
-	resp, err := g.admin.FetchOffsets(kadm.RequireStable(ctx), g.cfg.Group)
+	wait := retryFrom
+	for {
+		out, err := g.offsetsOnce(ctx, partition)
+		if err == nil || !kerr.IsRetriable(err) || ctx.Err() != nil {
+			return out, err
+		}
+		if !pause(ctx, wait) {
+			return nil, errors.Join(ctx.Err(), err)
+		}
+		wait = min(2*wait, retryTo)
+	}
+}
+
+func (g *Group) offsetsOnce(ctx context.Context, partition int32) (map[string]Committed, error) {
+	req := kmsg.NewPtrOffsetFetchRequest()
+	req.RequireStable = true
+	rg := kmsg.NewOffsetFetchRequestGroup()
+	rg.Group = g.cfg.Group
+	for _, topic := range g.cfg.topics() {
+		t := kmsg.NewOffsetFetchRequestGroupTopic()
+		t.Topic, t.Partitions = topic, []int32{partition}
+		rg.Topics = append(rg.Topics, t)
+	}
+	req.Groups = append(req.Groups, rg)
+	resp, err := req.RequestWith(ctx, g.data)
 	if err != nil {
 		return nil, err
+	}
+	if len(resp.Groups) != 1 {
+		return nil, fmt.Errorf("the broker's answer is about %d groups, one was asked for", len(resp.Groups))
+	}
+	if err := kerr.ErrorForCode(resp.Groups[0].ErrorCode); err != nil {
+		return nil, fmt.Errorf("group %s: %w", g.cfg.Group, err)
 	}
 	out := map[string]Committed{}
-	for _, topic := range append(append([]string{}, g.cfg.Sources...), g.cfg.Tiers...) {
-		out[topic] = Committed{Offset: -1, Epoch: -1}
-		o, ok := resp.Lookup(topic, partition)
-		if !ok {
-			continue
+	for _, t := range resp.Groups[0].Topics {
+		for _, p := range t.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return nil, fmt.Errorf("%s/%d: %w", t.Topic, p.Partition, err)
+			}
+			c := Committed{Offset: -1, Epoch: -1}
+			if p.Offset >= 0 {
+				c.Offset, c.Epoch = p.Offset, p.LeaderEpoch
+			}
+			if p.Offset >= 0 && p.Metadata != nil {
+				c.Metadata = *p.Metadata
+			}
+			out[t.Topic] = c
 		}
-		if o.Err != nil {
-			return nil, fmt.Errorf("%s/%d: %w", topic, partition, o.Err)
-		}
-		if o.At >= 0 {
-			out[topic] = Committed{Offset: o.At, Epoch: o.LeaderEpoch, Metadata: o.Metadata}
+	}
+	for _, topic := range g.cfg.topics() {
+		if _, ok := out[topic]; !ok {
+			return nil, fmt.Errorf("the broker's answer leaves out %s/%d", topic, partition)
 		}
 	}
 	return out, nil
-}
-
-// Commit is an offset to commit: everything below it is done.
-type Commit struct {
-	Partition int32
-	Topic     string
-	Offset    int64
-	Epoch     int32
-	Metadata  string
-}
-
-// Commit commits and waits for the answer. An error that wraps ErrFenced means that we are no longer a member.
-func (g *Group) Commit(ctx context.Context, list []Commit) error {
-	offsets := map[string]map[int32]kgo.EpochOffset{}
-	metadata := map[string]map[int32]string{}
-	for _, c := range list {
-		if offsets[c.Topic] == nil {
-			offsets[c.Topic], metadata[c.Topic] = map[int32]kgo.EpochOffset{}, map[int32]string{}
-		}
-		offsets[c.Topic][c.Partition] = kgo.EpochOffset{Offset: c.Offset, Epoch: c.Epoch}
-		metadata[c.Topic][c.Partition] = c.Metadata
-	}
-	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
-		for i := range req.Topics {
-			t := &req.Topics[i]
-			for j := range t.Partitions {
-				text := metadata[t.Topic][t.Partitions[j].Partition]
-				t.Partitions[j].Metadata = &text
-			}
-		}
-		return nil
-	})
-	var failed error
-	g.member.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
-		if err != nil {
-			failed = err
-			return
-		}
-		for _, t := range resp.Topics {
-			for _, p := range t.Partitions {
-				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-					failed = errors.Join(failed, fmt.Errorf("commit %s/%d: %w", t.Topic, p.Partition, err))
-				}
-			}
-		}
-	})
-	return fenced(failed)
-}
-
-// Topic is a topic as Kafka has it now.
-type Topic struct {
-	ID         ordering.TopicID
-	Partitions int32
-}
-
-// Topics looks the group's topics up.
-func (g *Group) Topics(ctx context.Context) (map[string]Topic, error) {
-	details, err := g.admin.ListTopics(ctx, append(append([]string{}, g.cfg.Sources...), g.cfg.Tiers...)...)
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]Topic{}
-	for _, d := range details {
-		if d.Err != nil {
-			return nil, fmt.Errorf("topic %s: %w", d.Topic, d.Err)
-		}
-		out[d.Topic] = Topic{ID: ordering.TopicID(d.ID), Partitions: int32(len(d.Partitions))} //nolint:gosec // a partition count
-	}
-	return out, nil
-}
-
-// Range is what the log of a partition holds: its first offset and the one after its last.
-func (g *Group) Range(ctx context.Context, topic string, partition int32) (first, end int64, err error) {
-	starts, err := g.admin.ListStartOffsets(ctx, topic)
-	if err != nil {
-		return 0, 0, err
-	}
-	ends, err := g.admin.ListEndOffsets(ctx, topic)
-	if err != nil {
-		return 0, 0, err
-	}
-	s, err := listed(starts, topic, partition)
-	if err != nil {
-		return 0, 0, err
-	}
-	e, err := listed(ends, topic, partition)
-	return s.Offset, e.Offset, err
-}
-
-func listed(all kadm.ListedOffsets, topic string, partition int32) (kadm.ListedOffset, error) {
-	o, ok := all.Lookup(topic, partition)
-	if !ok {
-		return o, fmt.Errorf("%s/%d: %w", topic, partition, kerr.UnknownTopicOrPartition)
-	}
-	if o.Err != nil {
-		return o, fmt.Errorf("%s/%d: %w", topic, partition, o.Err)
-	}
-	return o, nil
-}
-
-// ResolveStart is where a partition without any committed offset begins.
-func (g *Group) ResolveStart(ctx context.Context, topic string, partition int32, at config.Start) (Start, error) {
-	var all kadm.ListedOffsets
-	var err error
-	switch {
-	case at.Latest:
-		all, err = g.admin.ListEndOffsets(ctx, topic)
-	case !at.At.IsZero():
-		all, err = g.admin.ListOffsetsAfterMilli(ctx, at.At.UnixMilli(), topic)
-	default:
-		all, err = g.admin.ListStartOffsets(ctx, topic)
-	}
-	if err != nil {
-		return Start{}, err
-	}
-	o, err := listed(all, topic, partition)
-	if err != nil {
-		return Start{}, err
-	}
-	return Start{Offset: o.Offset, Epoch: -1}, nil
-}
-
-// OlderThan is the offset below which all records of a partition are older than an age, by the topic's timestamps.
-func (g *Group) OlderThan(ctx context.Context, topic string, partition int32, age time.Duration) (int64, error) {
-	all, err := g.admin.ListOffsetsAfterMilli(ctx, time.Now().Add(-age).UnixMilli(), topic)
-	if err != nil {
-		return 0, err
-	}
-	o, err := listed(all, topic, partition)
-	return o.Offset, err
-}
-
-// LogEnds are where partitions end.
-type LogEnds struct{ listed kadm.ListedOffsets }
-
-// Of is the offset after the last record of a partition, -1 when it isn't known.
-func (e LogEnds) Of(topic string, partition int32) int64 {
-	if o, err := listed(e.listed, topic, partition); err == nil {
-		return o.Offset
-	}
-	return -1
-}
-
-// Ends looks up where the source topics end.
-func (g *Group) Ends(ctx context.Context) (LogEnds, error) {
-	all, err := g.admin.ListEndOffsets(ctx, g.cfg.Sources...)
-	return LogEnds{all}, err
 }

@@ -1,0 +1,148 @@
+package demo_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/layby-go/layby/cli"
+)
+
+// printed is what the demo writes. It is safe for concurrent use, and tells when a text has come.
+type printed struct {
+	mu    sync.Mutex
+	text  bytes.Buffer
+	until string
+	seen  func()
+}
+
+func (p *printed) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, err := p.text.Write(b)
+	if p.seen != nil && strings.Contains(p.text.String(), p.until) {
+		p.seen()
+	}
+	return n, err
+}
+
+func (p *printed) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
+}
+
+// run runs the demo with all its files in a directory, which must be empty afterwards.
+func run(t *testing.T, ctx context.Context, out *printed, args ...string) int {
+	t.Helper()
+	t.Setenv(asMember, "1")
+	dir := openDir(t)
+	t.Setenv("TMPDIR", dir)
+	code := cli.Run(ctx, append([]string{"demo"}, args...), strings.NewReader(""), out, out)
+	left, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range left {
+		t.Errorf("the demo left %s behind", f.Name())
+	}
+	return code
+}
+
+// openDir is a temporary directory that others may enter: root's Postgres runs as another user.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "layby-demo-test-") //nolint:usetesting // t.TempDir is closed to others
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// The small demo kills a member, adds one, takes a service down and poisons some orders, as the large one does.
+func TestDemoHoldsTheGuarantees(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs servers for some 15 s")
+	}
+	out := &printed{}
+	code := run(t, t.Context(), out, "--events", "300", "--orders", "30", "--seed", "2")
+	text := out.String()
+	if code != 0 {
+		t.Fatalf("exit code %d:\n%s", code, text)
+	}
+	for _, want := range []string{
+		`300 events of 30 orders in`,
+		`SIGKILL to member 2`,
+		`Member 4 joins`,
+		`The payment service is back`,
+		`healed in place +[1-9]`,
+		`healed by tier 1s +[1-9]`,
+		`drained +[1-9]`,
+		`dead letters +[1-9]`,
+		`held +[1-9]`,
+		`lost events +0 `,
+		`order violations +0 `,
+		`runs after a success +0 `,
+		`All guarantees held\.`,
+		`from layby\.dead_letters`,
+	} {
+		if !regexp.MustCompile(want).MatchString(text) {
+			t.Errorf("the output has nothing like %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestDemoEndsWithItsContextAndLeavesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs servers for some seconds")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out := &printed{until: "The payment service goes down", seen: cancel}
+	if code := run(t, ctx, out, "--events", "300", "--orders", "30"); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	if text := out.String(); strings.Contains(text, "BROKEN") || strings.Contains(text, "Guarantees") {
+		t.Errorf("an interrupted demo judges nothing:\n%s", text)
+	}
+}
+
+func TestDemoKeepsRunningUntilItsContextEnds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs servers for some 10 s")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out := &printed{until: "one more member", seen: cancel}
+	if code := run(t, ctx, out, "--events", "60", "--orders", "6", "--keep"); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, want := range []string{
+		`All guarantees held`, `brokers +127\.0\.0\.1:`, `Postgres +postgres://`, `psql '`, ` dls list -c \S+layby\.yaml`,
+	} {
+		if text := out.String(); !regexp.MustCompile(want).MatchString(text) {
+			t.Errorf("the output has nothing like %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestDemoRefusesImpossibleSizes(t *testing.T) {
+	for _, args := range [][]string{{"--events", "0"}, {"--events", "10", "--orders", "11"}, {"--orders", "-1"}} {
+		out := &printed{}
+		if code := run(t, t.Context(), out, args...); code != 2 {
+			t.Errorf("%v: exit code %d, want 2: %s", args, code, out)
+		}
+	}
+}
