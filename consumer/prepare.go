@@ -30,7 +30,8 @@ func (c *Consumer) prepare(ctx context.Context) error {
 	for i, t := range c.tiers {
 		topics[i] = t.Topic
 	}
-	c.group, err = group.Join(ctx, group.Config{
+	// The group is set by Joined: callbacks may come before Join returns.
+	_, err = group.Join(ctx, group.Config{
 		Client: c.opts.Kafka, MemberHooks: c.metrics.client(c.cfg.Group, "member"), DataHooks: c.metrics.client(c.cfg.Group, "data"),
 		Group: c.cfg.Group, Sources: c.cfg.Topics, Tiers: topics, Isolation: c.cfg.Isolation,
 		SessionTimeout: c.cfg.SessionTimeout, Heartbeat: c.cfg.Heartbeat, RebalanceTimeout: c.cfg.RebalanceTimeout,

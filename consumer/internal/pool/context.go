@@ -165,7 +165,7 @@ func (r *run) need() *runMore {
 }
 
 // end ends the context: err is what Err says from now on. The caller holds mu. The first end counts.
-func (r *run) end(err error, cause context.Context) {
+func (r *run) end(cause context.Context, err error) {
 	m := r.need()
 	if m.err != nil {
 		return
@@ -182,7 +182,7 @@ func (r *run) end(err error, cause context.Context) {
 }
 
 // cancel ends the context of a running handler.
-func (r *run) cancel(why ending, cause context.Context, now time.Time) {
+func (r *run) cancel(cause context.Context, why ending, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ending != notEnded || r.returned {
@@ -191,9 +191,9 @@ func (r *run) cancel(why ending, cause context.Context, now time.Time) {
 	r.ending = why
 	r.need().at = now
 	if why == timedOut {
-		r.end(context.DeadlineExceeded, cause)
+		r.end(cause, context.DeadlineExceeded)
 	} else {
-		r.end(context.Canceled, cause)
+		r.end(cause, context.Canceled)
 	}
 }
 
@@ -203,7 +203,7 @@ func (r *run) finish() ending {
 	defer r.mu.Unlock()
 	r.returned = true
 	if r.more != nil {
-		r.end(context.Canceled, handlerReturned)
+		r.end(handlerReturned, context.Canceled)
 	}
 	return r.ending
 }

@@ -75,7 +75,7 @@ func TestAShorterTimeoutOnTopIsItsOwn(t *testing.T) {
 		timed, cancel := context.WithTimeout(ctx, time.Millisecond)
 		defer cancel()
 		<-timed.Done()
-		if timed.Err() != context.DeadlineExceeded || ctx.Err() != nil { //nolint:errorlint // exactly
+		if timed.Err() != context.DeadlineExceeded || ctx.Err() != nil {
 			t.Errorf("%v above, %v below", timed.Err(), ctx.Err())
 		}
 	})
@@ -169,7 +169,7 @@ func TestAContextIsSafeForManyGoroutines(t *testing.T) {
 		wg.Go(func() {
 			switch {
 			case i == 20:
-				r.cancel(cancelled, endedBy(errMoved), time.Now())
+				r.cancel(endedBy(errMoved), cancelled, time.Now())
 			case i == 25:
 				r.finish()
 			case i%4 == 0:

@@ -99,6 +99,7 @@ func (g *gate) introduce(l *Lane) {
 	case gateAsking:
 		l.cb.Gate(ordering.Gate{Route: g.route, State: ordering.GateClosed})
 		l.cb.Gate(ordering.Gate{Route: g.route, State: ordering.GateProbe})
+	case gateOpen, gateRamping:
 	}
 }
 

@@ -21,7 +21,7 @@ type dependency struct {
 	calls atomic.Int32
 	now   atomic.Int32
 	most  atomic.Int32
-	slow  time.Duration
+	slow  atomic.Int64 // nanoseconds
 }
 
 func (d *dependency) set(err error) { d.err.Store(&err) }
@@ -29,7 +29,7 @@ func (d *dependency) set(err error) { d.err.Store(&err) }
 func (d *dependency) handle(context.Context, *layby.Event) error {
 	d.calls.Add(1)
 	d.most.Store(max(d.most.Load(), d.now.Add(1)))
-	time.Sleep(d.slow)
+	time.Sleep(time.Duration(d.slow.Load()))
 	d.now.Add(-1)
 	if err := d.err.Load(); err != nil {
 		return *err
@@ -63,6 +63,7 @@ func (g *gated) round() {
 			n = min(1, len(g.waiting))
 		case ordering.GateOpen:
 			n = len(g.waiting)
+		case ordering.GateClosed:
 		}
 		g.Submit(g.waiting[:n])
 		g.waiting = g.waiting[n:]
@@ -88,7 +89,8 @@ func (g *gated) done() int {
 // is spent.
 func TestAGateClosesIsProbedAndOpens(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		d := &dependency{slow: time.Millisecond}
+		d := &dependency{}
+		d.slow.Store(int64(time.Millisecond))
 		d.set(layby.Unavailable("stock", errors.New("no route")))
 		p := start(t, 1, d.handle)
 		l := &gated{lane: newLane(t, p)}
@@ -169,7 +171,7 @@ func TestAGateOpensForAFewAtATime(t *testing.T) {
 		l.Submit(works(1000))
 		l.until(100 * time.Millisecond)
 		d.set(nil)
-		d.slow = 100 * time.Millisecond
+		d.slow.Store(int64(100 * time.Millisecond))
 		d.most.Store(0)
 		l.until(950 * time.Millisecond) // the probe, and the first two behind it
 		if most := d.most.Load(); most > 2 {
@@ -205,7 +207,8 @@ func TestAGateOpensForAFewAtATime(t *testing.T) {
 
 func TestAGateThatRampsUpClosesAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		d := &dependency{slow: 10 * time.Millisecond}
+		d := &dependency{}
+		d.slow.Store(int64(10 * time.Millisecond))
 		d.set(layby.Unavailable("stock"))
 		p := start(t, 64, d.handle)
 		l := &gated{lane: newLane(t, p)}
@@ -215,7 +218,7 @@ func TestAGateThatRampsUpClosesAgain(t *testing.T) {
 		for len(p.Gates()) == 0 || p.Gates()[0].State != "ramp_up" {
 			l.until(10 * time.Millisecond)
 		}
-		d.slow = time.Second
+		d.slow.Store(int64(time.Second))
 		l.until(100 * time.Millisecond)
 		if s := p.Stats(); s.Waiting < 50 {
 			t.Errorf("stats %+v, want works that wait for the ramp", s)
@@ -225,7 +228,7 @@ func TestAGateThatRampsUpClosesAgain(t *testing.T) {
 			t.Errorf("stats %+v after a cancel", s)
 		}
 		l.until(time.Second)
-		d.slow = 10 * time.Millisecond
+		d.slow.Store(int64(10 * time.Millisecond))
 		l.Submit(l.waiting)
 		l.waiting = nil
 		d.set(layby.Unavailable("stock"))

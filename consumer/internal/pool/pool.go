@@ -234,7 +234,7 @@ func (p *Pool) cancelRuns(l *Lane, cause error) {
 	for _, w := range p.workers {
 		w.mu.Lock()
 		if w.cur != nil && (l == nil || w.cur.lane == l) {
-			w.cur.cancel(cancelled, ended, now)
+			w.cur.cancel(ended, cancelled, now)
 		}
 		w.mu.Unlock()
 	}

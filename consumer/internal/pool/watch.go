@@ -141,7 +141,7 @@ func (p *Pool) overstays(r *run, now time.Time) bool {
 		return late >= p.cfg.StuckGrace
 	}
 	if limit := p.cfg.HandlerTimeout; limit > 0 && now.Sub(r.start) >= limit {
-		r.cancel(timedOut, p.timedOut, now)
+		r.cancel(p.timedOut, timedOut, now)
 	}
 	return false
 }
