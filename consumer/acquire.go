@@ -70,9 +70,11 @@ func (ln *lane) takeOver() error {
 		return fmt.Errorf("take over partition %d: %w", ln.partition, err)
 	}
 	if err := ln.begin(tenure, loaded, topics, committed); err != nil {
-		// Nothing was started: the next owner must not take this for a crash.
-		if err := tenure.End(ln.ctx, loaded.Handover); err != nil {
-			ln.log.LogAttrs(ln.ctx, slog.LevelDebug, "could not end a tenure that did not begin", slog.Any("error", err))
+		// Nothing was started: the next owner must not take this for a crash, also when the lane is being let go.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ln.ctx), ln.c.cfg.SessionTimeout/cancelShare)
+		defer cancel()
+		if err := tenure.End(ctx, loaded.Handover); err != nil {
+			ln.log.LogAttrs(ctx, slog.LevelDebug, "could not end a tenure that did not begin", slog.Any("error", err))
 		}
 		return err
 	}

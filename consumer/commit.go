@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/layby-go/layby/consumer/internal/group"
 	"github.com/layby-go/layby/ordering"
 )
@@ -21,11 +23,11 @@ type committer struct {
 	mu     sync.Mutex
 	lanes  map[*lane]struct{}
 	// busy is held from the marks to their commit, so that a lane's last commit is the last one.
-	busy sync.Mutex
+	busy *semaphore.Weighted
 }
 
 func newCommitter(c *Consumer) *committer {
-	return &committer{c: c, signal: make(chan struct{}, 1), lanes: map[*lane]struct{}{}}
+	return &committer{c: c, signal: make(chan struct{}, 1), lanes: map[*lane]struct{}{}, busy: semaphore.NewWeighted(1)}
 }
 
 // want asks for a commit of a lane's marks.
@@ -67,8 +69,10 @@ func (k *committer) commit(ctx context.Context) {
 	lanes := k.lanes
 	k.lanes = map[*lane]struct{}{}
 	k.mu.Unlock()
-	k.busy.Lock()
-	defer k.busy.Unlock()
+	if k.busy.Acquire(ctx, 1) != nil {
+		return // everything stops
+	}
+	defer k.busy.Release(1)
 	var list []group.Commit
 	marks := map[*lane]ordering.Marks{}
 	for ln := range lanes {
@@ -126,12 +130,13 @@ func (ln *lane) commits(m ordering.Marks, done bool) []group.Commit {
 			ln.overflow = append(ln.overflow, topicRanges{topic: s.topic, commit: m.Sources[i].Offset, ranges: md.done})
 		}
 		list = append(list, group.Commit{
-			Partition: ln.partition, Topic: s.topic, Offset: m.Sources[i].Offset, Epoch: m.Sources[i].Epoch, Metadata: text,
+			Partition: ln.partition, Topic: s.topic, TopicID: s.id,
+			Offset: m.Sources[i].Offset, Epoch: m.Sources[i].Epoch, Metadata: text,
 		})
 	}
 	for i, t := range ln.tiers {
 		if m.Tiers[i] >= 0 {
-			list = append(list, group.Commit{Partition: ln.partition, Topic: t.topic, Offset: m.Tiers[i], Epoch: -1})
+			list = append(list, group.Commit{Partition: ln.partition, Topic: t.topic, TopicID: t.id, Offset: m.Tiers[i], Epoch: -1})
 		}
 	}
 	return list

@@ -72,7 +72,6 @@ type Consumer struct {
 	lanes    map[int32]*lane
 	owned    map[int32]bool // what the group has assigned to us
 	stopping bool
-	joined   bool
 	wg       sync.WaitGroup // lanes that are being acquired again
 	lastGood group.Generation
 	notified chan struct{}

@@ -55,11 +55,16 @@ func (ln *lane) release(ctx context.Context, wait time.Duration) {
 	ln.end()
 }
 
-// cancelWait is how long handlers get to return once their context was cancelled.
-const cancelWait = 500 * time.Millisecond
+// A rebalance holds up everybody, while the leases of all run. So what a revoke takes beyond the wait for handlers, which
+// is half the session timeout, is a part of it too: for handlers to return once their context was cancelled, and for the
+// last commit and the end of the tenure together.
+const (
+	cancelShare   = 8
+	handOverShare = 4
+)
 
 func (ln *lane) waitCancelled(ctx context.Context) bool {
-	t := time.NewTimer(cancelWait)
+	t := time.NewTimer(ln.c.cfg.SessionTimeout / cancelShare)
 	defer t.Stop()
 	select {
 	case <-ln.idle:
@@ -74,10 +79,23 @@ func (ln *lane) waitCancelled(ctx context.Context) bool {
 
 // handOver commits and ends the tenure in the lane's row.
 func (ln *lane) handOver(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, ln.c.cfg.SessionTimeout/2)
+	ctx, cancel := context.WithTimeout(ctx, ln.c.cfg.SessionTimeout/handOverShare)
 	defer cancel()
-	ln.c.commits.busy.Lock()
-	defer ln.c.commits.busy.Unlock()
+	if err := ln.commitLast(ctx); err != nil {
+		ln.log.LogAttrs(ctx, slog.LevelWarn, "the last commit failed: what was finished above it runs again", slog.Any("error", err))
+		return
+	}
+	if err := ln.tenure.End(ctx, encodeHandover(ln.overflow)); err != nil {
+		ln.log.LogAttrs(ctx, slog.LevelWarn, "the partition's end could not be recorded: its next owner takes it for a crash", slog.Any("error", err))
+	}
+}
+
+// commitLast commits the marks with what is finished above them.
+func (ln *lane) commitLast(ctx context.Context) error {
+	if err := ln.c.commits.busy.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer ln.c.commits.busy.Release(1)
 	got := make(chan error, 1)
 	ln.box.put(func(d *delivery) {
 		d.calls = append(d.calls, func() {
@@ -85,20 +103,13 @@ func (ln *lane) handOver(ctx context.Context) {
 			go func() { got <- ln.c.group.Commit(ctx, list) }()
 		})
 	})
-	var err error
 	select {
-	case err = <-got:
+	case err := <-got:
+		return err
 	case <-ctx.Done():
-		err = ctx.Err()
+		return ctx.Err()
 	case <-ln.ctx.Done():
-		err = ln.ctx.Err()
-	}
-	if err != nil {
-		ln.log.LogAttrs(ctx, slog.LevelWarn, "the last commit failed: what was finished above it runs again", slog.Any("error", err))
-		return
-	}
-	if err := ln.tenure.End(ctx, encodeHandover(ln.overflow)); err != nil {
-		ln.log.LogAttrs(ctx, slog.LevelWarn, "the partition's end could not be recorded: its next owner takes it for a crash", slog.Any("error", err))
+		return ln.ctx.Err()
 	}
 }
 

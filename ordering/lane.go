@@ -267,8 +267,23 @@ func (l *Lane) Marks() Marks {
 	return m
 }
 
-// Done lists the offsets of a source above its mark that are finished: what a clean handover passes on.
-func (l *Lane) Done(source int) []Range { return l.sources[source].ranges() }
+// Done lists the offsets of a source above its mark that are finished: what a clean handover passes on. What the last
+// owner left finished beyond the records that came so far is passed on as it is.
+func (l *Lane) Done(source int) []Range {
+	s := &l.sources[source]
+	out := s.ranges()
+	for _, h := range s.handed {
+		h.From = max(h.From, s.next.Offset)
+		switch last := len(out) - 1; {
+		case h.From >= h.To:
+		case last >= 0 && out[last].To == h.From:
+			out[last].To = h.To
+		default:
+			out = append(out, h)
+		}
+	}
+	return out
+}
 
 // Idle says that nothing is under way that a stopping owner should wait for: no handler, no write, no produce.
 func (l *Lane) Idle() bool {

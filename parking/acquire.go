@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/layby-go/layby/ordering"
 )
@@ -78,7 +79,7 @@ type Loaded struct {
 // Acquire takes a lane over (R8): the lane's row gets a new epoch and owner, whatever the old owner has under way is
 // fenced off, and then what is parked is loaded. It waits for Postgres as long as ctx lives.
 func (s *Store) Acquire(ctx context.Context, lane Lane, in AcquireInput) (*Tenure, *Loaded, error) {
-	t := &Tenure{store: s, lane: lane, owner: uuid.New()}
+	t := &Tenure{store: s, lane: lane, owner: uuid.New(), busy: semaphore.NewWeighted(1)}
 	o := &outage{store: s, what: "take " + lane.String(), hook: lane.Away}
 	for {
 		l, err := t.attempt(ctx, o, in)

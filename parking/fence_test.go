@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/layby-go/layby/migrations"
 	"github.com/layby-go/layby/ordering"
@@ -69,7 +70,7 @@ func TestTheFenceLetsNothingThrough(t *testing.T) {
 		"other consumer": func(z *Tenure) { z.lane.Consumer = "invoices" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			z := &Tenure{store: s, lane: lane0, owner: tenure.owner, epoch: tenure.epoch, version: tenure.version, marks: tenure.marks}
+			z := &Tenure{store: s, lane: lane0, owner: tenure.owner, busy: semaphore.NewWeighted(1), epoch: tenure.epoch, version: tenure.version, marks: tenure.marks}
 			change(z)
 			statements, err := z.statements(&w)
 			if err != nil {

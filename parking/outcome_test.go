@@ -128,8 +128,9 @@ func (o *once) blocked(t *testing.T) (w ordering.Write, unlock func(), done func
 		err error
 	}
 	ch := make(chan answer, 1)
+	write := w
 	go func() {
-		out, err := o.tenure.Write(t.Context(), &w)
+		out, err := o.tenure.Write(t.Context(), &write)
 		ch <- answer{out, err}
 	}()
 	eventually(t, o.database, waitsForLock)
@@ -308,7 +309,7 @@ func TestReadOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.Background()) //nolint:errcheck // only for the reset
+	defer conn.Close(context.Background())
 	for _, sql := range []string{"set default_transaction_read_only = off", "alter database " + name + " reset default_transaction_read_only"} {
 		if _, err := conn.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
@@ -335,6 +336,36 @@ func TestWriteEndsWithItsContext(t *testing.T) {
 	}
 	if err := tenure.End(ctx, nil); !errors.Is(err, stopped) {
 		t.Errorf("end: %v", err)
+	}
+}
+
+// A write that waits for Postgres does not keep the tenure's end, and with it a rebalance, waiting.
+func TestEndDoesNotWaitForAWriteLongerThanItsContext(t *testing.T) {
+	d := newDatabase(t)
+	p, url := newProxy(t, d.url)
+	away := make(chan bool, 100)
+	lane := lane0
+	lane.Away = func(a bool) { away <- a }
+	tenure, _, err := openStore(t, d.connect(t, url), d.schema).Acquire(t.Context(), lane, input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.setDown(true)
+	writing, cancel := context.WithCancel(t.Context())
+	written := make(chan error, 1)
+	go func() {
+		_, err := tenure.Write(writing, &ordering.Write{Version: tenure.version})
+		written <- err
+	}()
+	<-away
+	ctx, revoked := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer revoked()
+	if err := tenure.End(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("end beside a write: %v", err)
+	}
+	cancel()
+	if err := <-written; !errors.Is(err, context.Canceled) {
+		t.Errorf("write: %v", err)
 	}
 }
 

@@ -85,6 +85,16 @@ func PoolConfig(url string, maxConns int32) (*pgxpool.Config, error) {
 // Check says what is wrong with the schema, if anything is.
 func (s *Store) Check(ctx context.Context) error { return migrations.Check(ctx, s.pool, s.schema) }
 
+// WaitingIn counts a consumer's parked events whose bytes lie in a tier, or may lie there: those with a pointer into it,
+// and those without a copy that wait in it.
+func (s *Store) WaitingIn(ctx context.Context, consumer, tier string) (int, error) {
+	var n int
+	if err := s.pool.QueryRow(ctx, s.sql.waiting, consumer, tier).Scan(&n); err != nil {
+		return 0, fmt.Errorf("count what waits in tier %s of %s: %w", tier, consumer, err)
+	}
+	return n, nil
+}
+
 // Now is Postgres's clock.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	var now time.Time

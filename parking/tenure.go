@@ -3,11 +3,11 @@ package parking
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/internal/columns"
@@ -22,7 +22,7 @@ type Tenure struct {
 	owner uuid.UUID
 	epoch int64
 
-	mu      sync.Mutex // a write is under way
+	busy    *semaphore.Weighted // a write is under way
 	version int64
 	marks   marks
 }
@@ -85,8 +85,10 @@ func (t *Tenure) Commands(ctx context.Context, limit int) ([]ordering.Command, e
 // End ends the tenure in order: its successor knows that nothing was cut off, and finds handover. Nothing can be
 // written afterwards. It waits for Postgres as long as ctx lives.
 func (t *Tenure) End(ctx context.Context, handover []byte) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if t.busy.Acquire(ctx, 1) != nil {
+		return fmt.Errorf("end %s: a write is under way: %w", &t.lane, context.Cause(ctx))
+	}
+	defer t.busy.Release(1)
 	o := &outage{store: t.store, what: "end " + t.lane.String(), hook: t.lane.Away}
 	for {
 		n, err := t.end(ctx, o, handover)

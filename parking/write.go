@@ -16,8 +16,10 @@ import (
 // and named in the answer; the rest is written. An error means that no more is known to be written: ErrFenced and
 // ErrLostCommits end the tenure, and after the end of ctx the outcome is open.
 func (t *Tenure) Write(ctx context.Context, w *ordering.Write) (*ordering.Written, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if t.busy.Acquire(ctx, 1) != nil {
+		return nil, fmt.Errorf("write %s: %w", &t.lane, context.Cause(ctx))
+	}
+	defer t.busy.Release(1)
 	if w.Version != t.version {
 		return nil, fmt.Errorf("write %s: version %d is expected, the tenure is at %d", &t.lane, w.Version, t.version)
 	}

@@ -51,8 +51,8 @@ func (balancer) ParseSyncAssignment(assignment []byte) (map[string][]int32, erro
 }
 
 // MemberBalancer implements kgo.GroupBalancer.
-func (b balancer) MemberBalancer(members []kmsg.JoinGroupResponseMember) (kgo.GroupMemberBalancer, map[string]struct{}, error) {
-	cb, err := kgo.NewConsumerBalancer(b, members)
+func (bl balancer) MemberBalancer(members []kmsg.JoinGroupResponseMember) (kgo.GroupMemberBalancer, map[string]struct{}, error) {
+	cb, err := kgo.NewConsumerBalancer(bl, members)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -97,7 +97,11 @@ func round(t interface{ Fatal(...any) }, members []*simulated, topics map[string
 		t.Fatal(err)
 	}
 	out := map[string]map[string][]int32{}
-	into, err := mb.(*kgo.ConsumerBalancer).BalanceOrError(topics)
+	cb, ok := mb.(*kgo.ConsumerBalancer)
+	if !ok {
+		t.Fatal("another balancer", mb)
+	}
+	into, err := cb.BalanceOrError(topics)
 	if err != nil {
 		t.Fatal(err)
 	}

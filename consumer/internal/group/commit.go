@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/layby-go/layby/ordering"
 )
 
 // Commit is an offset to commit: everything below it is done.
@@ -17,6 +19,9 @@ type Commit struct {
 	Offset    int64
 	Epoch     int32
 	Metadata  string
+	// TopicID is the topic that the offset is one of; zero to leave that unchecked. A commit for one that was deleted and
+	// created again is left out: it has no place any more.
+	TopicID ordering.TopicID
 	// Tenure is the holding of the lane that the offset was worked out under; 0 to leave that unchecked. A commit of an
 	// earlier one is fenced, although the lane may be ours again.
 	Tenure int64
@@ -96,7 +101,7 @@ func (g *Group) commitOnce(ctx context.Context, list []Commit) error {
 	return errors.Join(failed, g.committed(ours, resp, names))
 }
 
-// committable leaves out what is not ours any more, which is an error, and what was committed already.
+// committable leaves out what is not ours any more, which is an error, and what was committed already or can't be.
 func (g *Group) committable(list []Commit) (ours []Commit, failed error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -105,6 +110,7 @@ func (g *Group) committable(list []Commit) (ours []Commit, failed error) {
 		switch {
 		case h == nil || c.Tenure != 0 && c.Tenure != h.tenure:
 			failed = errors.Join(failed, fmt.Errorf("commit %s/%d@%d: %w", c.Topic, c.Partition, c.Offset, ErrFenced))
+		case c.TopicID != (ordering.TopicID{}) && c.TopicID != g.ids[c.Topic]:
 		case c.Offset >= h.committed[c.Topic]:
 			ours = append(ours, c)
 		}
@@ -163,6 +169,8 @@ func (g *Group) committed(list []Commit, resp *kmsg.OffsetCommitResponse, names 
 				h.committed[c.Topic] = max(h.committed[c.Topic], c.Offset)
 			}
 			continue
+		case c.TopicID != (ordering.TopicID{}) && errors.Is(err, kerr.UnknownTopicID):
+			continue // deleted, and nobody has looked yet whether it is there again
 		case errors.Is(err, kerr.RebalanceInProgress):
 			err = fmt.Errorf("%w: %w", ErrRebalancing, err)
 		default:

@@ -25,6 +25,7 @@ type Config struct {
 	Group            string
 	Sources          []string
 	Tiers            []string // tier topics
+	Orphans          []string // tier topics that left the configuration: read as long as they are there
 	Isolation        config.Isolation
 	SessionTimeout   time.Duration
 	Heartbeat        time.Duration
@@ -33,8 +34,14 @@ type Config struct {
 	Logger           *slog.Logger
 }
 
-// topics are the sources and the tiers.
+// topics are the sources and the tiers: those that make up a lane.
 func (c *Config) topics() []string { return slices.Concat(c.Sources, c.Tiers) }
+
+// all are topics, and the orphans, which are no part of the membership: a lane is whole without them, so that they can be
+// removed at any time.
+func (c *Config) all() []string { return slices.Concat(c.topics(), c.Orphans) }
+
+func (c *Config) orphan(topic string) bool { return slices.Contains(c.Orphans, topic) }
 
 // check finds what would break the rules of the lease (R9).
 func (c *Config) check() error {
@@ -177,6 +184,9 @@ func (g *Group) isolation() kgo.IsolationLevel {
 
 // Lease is the group's lease.
 func (g *Group) Lease() *Lease { return g.lease }
+
+// Admin is a client for looking at topics. It is closed with the group.
+func (g *Group) Admin() *kadm.Client { return g.admin }
 
 // ClusterID is Kafka's.
 func (g *Group) ClusterID() string { return g.cluster }

@@ -291,7 +291,7 @@ func TestR2OffsetsThatAreNoLongerThereAreAnError(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
-	go func() { defer close(ended); _ = g.Run(ctx) }() //nolint:errcheck // ends with the context
+	go func() { defer close(ended); _ = g.Run(ctx) }() // ends with the context
 	g.Consume(0, map[string]Start{cfg.Sources[0]: {Offset: 500, Epoch: -1}})
 	select {
 	case err := <-failed:

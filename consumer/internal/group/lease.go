@@ -115,7 +115,9 @@ func (l *Lease) run(ctx context.Context) {
 		over := func() {
 			if held && !l.Good() {
 				held = false
-				l.lapsed()
+				if !l.left() { // who leaves has let its lanes go
+					l.lapsed()
+				}
 			}
 		}
 		over()
@@ -178,6 +180,12 @@ func (l *Lease) send(ctx context.Context, member string, generation int32) error
 		return err
 	}
 	return kerr.ErrorForCode(resp.ErrorCode)
+}
+
+func (l *Lease) left() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ended
 }
 
 // end makes the lease bad for good.

@@ -43,7 +43,7 @@ func (g *Group) offsetsOnce(ctx context.Context, partition int32) (map[string]Co
 	req.RequireStable = true
 	rg := kmsg.NewOffsetFetchRequestGroup()
 	rg.Group = g.cfg.Group
-	for _, topic := range g.cfg.topics() {
+	for _, topic := range g.cfg.all() {
 		t := kmsg.NewOffsetFetchRequestGroupTopic()
 		t.Topic, t.Partitions = topic, []int32{partition}
 		rg.Topics = append(rg.Topics, t)
@@ -62,7 +62,11 @@ func (g *Group) offsetsOnce(ctx context.Context, partition int32) (map[string]Co
 	out := map[string]Committed{}
 	for _, t := range resp.Groups[0].Topics {
 		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+			err := kerr.ErrorForCode(p.ErrorCode)
+			if g.cfg.orphan(t.Topic) && errors.Is(err, kerr.UnknownTopicOrPartition) {
+				continue
+			}
+			if err != nil {
 				return nil, fmt.Errorf("%s/%d: %w", t.Topic, p.Partition, err)
 			}
 			c := Committed{Offset: -1, Epoch: -1}

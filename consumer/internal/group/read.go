@@ -28,6 +28,8 @@ const (
 	readAttempts = 6       // each but the first with fresh metadata, before a read fails for now
 	maxSiblings  = 4 << 20 // bytes of records that were fetched along and are handed back
 	metadataAge  = time.Minute
+
+	freshMetadata = time.Nanosecond // the client takes 0 for its default of some seconds
 )
 
 // ReadMany reads records by position, in log order and in whole batches. An offset that is missing from found, while
@@ -177,7 +179,7 @@ func (g *Group) leader(
 	req.Topics = append(req.Topics, t)
 	age := metadataAge
 	if fresh {
-		age = time.Nanosecond // the client takes 0 for its default of some seconds
+		age = freshMetadata
 	}
 	md, err := g.data.RequestCachedMetadata(ctx, req, age)
 	if err != nil {

@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,22 +20,42 @@ type Topic struct {
 	Partitions int32
 }
 
-// Topics looks the group's topics up. From then on reads by position and commits are for the topics of these ids only.
+// Topics looks the group's topics up; an orphan may be missing. From then on reads by position and commits are for the
+// topics of these ids only.
 func (g *Group) Topics(ctx context.Context) (map[string]Topic, error) {
-	details, err := g.admin.ListTopics(ctx, g.cfg.topics()...)
+	req := kmsg.NewPtrMetadataRequest()
+	for _, name := range g.cfg.all() {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = &name
+		req.Topics = append(req.Topics, t)
+	}
+	// From a broker: what the client remembers may be from before a topic was created, or created again.
+	md, err := g.data.RequestCachedMetadata(ctx, req, freshMetadata)
 	if err != nil {
 		return nil, fmt.Errorf("look up topics: %w", err)
 	}
 	out := map[string]Topic{}
-	for _, d := range details {
-		if d.Err != nil {
-			return nil, fmt.Errorf("topic %s: %w", d.Topic, d.Err)
+	for _, t := range md.Topics {
+		if t.Topic == nil {
+			continue
 		}
-		out[d.Topic] = Topic{ID: ordering.TopicID(d.ID), Partitions: int32(len(d.Partitions))} //nolint:gosec // a partition count
+		err := kerr.ErrorForCode(t.ErrorCode)
+		if g.cfg.orphan(*t.Topic) && errors.Is(err, kerr.UnknownTopicOrPartition) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("topic %s: %w", *t.Topic, err)
+		}
+		out[*t.Topic] = Topic{ID: t.TopicID, Partitions: int32(len(t.Partitions))} //nolint:gosec // a partition count
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for name, t := range out {
+		if g.ids[name] != t.ID {
+			for _, h := range g.lanes { // what was committed was of the topic that is gone
+				delete(h.committed, name)
+			}
+		}
 		g.ids[name] = t.ID
 	}
 	return out, nil
