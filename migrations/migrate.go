@@ -2,7 +2,6 @@ package migrations
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -36,7 +35,7 @@ type Result struct {
 // once go one after the other. It can be repeated at any time.
 func Up(ctx context.Context, pool *pgxpool.Pool, schema string) (*Result, error) {
 	res := &Result{}
-	err := locked(ctx, pool, schema, func(p *goose.Provider, db *sql.DB) error {
+	err := locked(ctx, pool, schema, func(p *goose.Provider) error {
 		if err := createSchema(ctx, pool, schema); err != nil {
 			return err
 		}
@@ -59,7 +58,7 @@ func Up(ctx context.Context, pool *pgxpool.Pool, schema string) (*Result, error)
 // Down takes the latest migration back, with all data of its tables. It returns nil when there is none.
 func Down(ctx context.Context, pool *pgxpool.Pool, schema string) (*Migration, error) {
 	var m *Migration
-	err := locked(ctx, pool, schema, func(p *goose.Provider, _ *sql.DB) error {
+	err := locked(ctx, pool, schema, func(p *goose.Provider) error {
 		d, err := p.Down(ctx)
 		if errors.Is(err, goose.ErrNoNextVersion) {
 			return nil
@@ -91,7 +90,7 @@ func Status(ctx context.Context, pool *pgxpool.Pool, schema string) ([]Migration
 
 // locked runs do while this process alone migrates the schema. The lock is held by an open transaction on a
 // connection of its own, so that it also holds through a pooler in transaction mode, and ends with the process.
-func locked(ctx context.Context, pool *pgxpool.Pool, schema string, do func(*goose.Provider, *sql.DB) error) (err error) {
+func locked(ctx context.Context, pool *pgxpool.Pool, schema string, do func(*goose.Provider) error) (err error) {
 	if err := ValidateSchema(schema); err != nil {
 		return err
 	}
@@ -119,7 +118,7 @@ func locked(ctx context.Context, pool *pgxpool.Pool, schema string, do func(*goo
 	if err != nil {
 		return err
 	}
-	return do(p, db)
+	return do(p)
 }
 
 func createSchema(ctx context.Context, pool *pgxpool.Pool, schema string) error {

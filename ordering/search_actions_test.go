@@ -70,8 +70,9 @@ func (k actionKind) overtakes() bool {
 	case actWritten, actMade, actRead, actLost, actMissed, actRefused, actLate, actUnread, actGone, actContent, actReturned, actCommit, actCrash, actCrashLag,
 		actHandover, actStopShort, actStop, actStoreAway, actStoreBack:
 		return false
+	default:
+		return true
 	}
-	return true
 }
 
 // actions lists what can happen next.
@@ -443,8 +444,9 @@ func (w *world) ownership(a action) error {
 	case actStoreBack:
 		w.away = false
 		return w.step(&Inputs{StoreBack: true})
+	default:
+		return fmt.Errorf("unknown action %v", a)
 	}
-	return fmt.Errorf("unknown action %v", a)
 }
 
 func (w *world) fetch(s, n int) error {
@@ -494,6 +496,8 @@ func (w *world) ends(kind actionKind) error {
 		r.Verdict = Unavailable
 		w.gate = GateClosed
 		w.mishaps--
+	default:
+		return fmt.Errorf("no end of a run: %v", kind)
 	}
 	return w.step(&Inputs{Results: []Result{r}})
 }
@@ -602,6 +606,7 @@ func (w *world) comes(kind actionKind) {
 				}
 			}
 		}
+	default:
 	}
 }
 

@@ -92,6 +92,7 @@ func (w *world) readable(r *Row) bool {
 	case Pointer:
 		log := w.logs[tierOf(r.Copy.Topic)]
 		return int(r.Copy.Offset) < len(log) && log[r.Copy.Offset].ev == w.sc.event(r.Position)
+	case NoCopy:
 	}
 	for i := range w.sc.tiers {
 		for _, rec := range w.logs[i][min(w.tierMark(i), len(w.logs[i])):] {

@@ -34,8 +34,7 @@ type letter struct {
 // wish is a row of the commands table.
 type wish struct {
 	Command
-	ev        int
-	delivered bool
+	ev int
 }
 
 func (pg *postgres) clone() postgres {

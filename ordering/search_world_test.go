@@ -12,10 +12,7 @@ import (
 
 // The search's clock stands still. A time is either here or in the future; that time passes means that what is in the
 // future has come. So every order of deadlines is searched, whatever the delays.
-var (
-	searchNow   = time.Unix(1_000_000, 0)
-	searchLater = searchNow.Add(time.Hour)
-)
+var searchNow = time.Unix(1_000_000, 0)
 
 const (
 	maxSources = 2
@@ -180,9 +177,7 @@ func (w *world) step(in *Inputs) error {
 			return err
 		}
 	}
-	for _, r := range out.Read {
-		w.reads = append(w.reads, r)
-	}
+	w.reads = append(w.reads, out.Read...)
 	// Their order makes no difference.
 	slices.SortFunc(w.makes, func(a, b produced) int { return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.number, b.number)) })
 	slices.SortFunc(w.reads, func(a, b Read) int { return cmp.Compare(a.Row.Seq, b.Row.Seq) })
@@ -274,6 +269,8 @@ func (w *world) starts(wk *Work) error {
 		return fmt.Errorf("e%d starts after the lane was told to stop", ev)
 	case w.away && wk.Parked:
 		return fmt.Errorf("e%d is parked and starts while Postgres is away", ev)
+	case w.gate == GateClosed:
+		return fmt.Errorf("R15: e%d runs behind a closed gate", ev)
 	case w.early(ev):
 		return fmt.Errorf("R4: e%d runs before it is due", ev)
 	case w.recorded&bit != 0:
@@ -290,6 +287,9 @@ func (w *world) starts(wk *Work) error {
 		return fmt.Errorf("e%d runs with Parked=%v, and Postgres does not agree", ev, wk.Parked)
 	case wk.Event.Attempt < 1 || wk.Event.Token != 1:
 		return fmt.Errorf("e%d runs with attempt %d and token %d", ev, wk.Event.Attempt, wk.Event.Token)
+	}
+	if w.gate == GateProbe {
+		w.gate = GateClosed // one was let through
 	}
 	w.again &^= bit
 	if !replay {

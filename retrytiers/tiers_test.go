@@ -71,8 +71,12 @@ func TestWithoutTheRightToCreateTheErrorHoldsTheCommands(t *testing.T) {
 	c, adm := fake(t)
 	c.ControlKey(kmsg.CreateTopics.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
-		in := req.(*kmsg.CreateTopicsRequest)
-		out := in.ResponseKind().(*kmsg.CreateTopicsResponse)
+		in, ok := req.(*kmsg.CreateTopicsRequest)
+		if !ok {
+			return nil, nil, false
+		}
+		out := kmsg.NewPtrCreateTopicsResponse()
+		out.Version = in.Version
 		for _, topic := range in.Topics {
 			rt := kmsg.NewCreateTopicsResponseTopic()
 			rt.Topic, rt.ErrorCode = topic.Topic, kerr.TopicAuthorizationFailed.Code
