@@ -146,7 +146,7 @@ func TestHandlersOfRoutesMustBeRegistered(t *testing.T) {
 	text := strings.Replace(valid, "skip: true", "handler: picking", 1)
 	for _, command := range []string{"config validate", "run", "migrate up"} {
 		try(t, text, nil, strings.Fields(command)...).expect(t, exitUsage, "",
-			"layby: layby.yaml:5:35: consumers[0].routes[0].handler: the program registered no handler under this name, nor any other")
+			"layby: layby.yaml:5:35: consumers[0].routes[0].handler: the program registered no handler named \"picking\", nor any other")
 	}
 	try(t, text, []Option{Handlers{"picking": nothing}}, "config", "validate").expect(t, exitDone, "is valid", "")
 }

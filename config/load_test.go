@@ -327,7 +327,7 @@ func TestHandlersMustBeRegistered(t *testing.T) {
 	text := strings.Replace(least, `webhook: {url: "http://localhost:8000/events"}`, "handler: piking", 1)
 	parse(t, text) // not checked unless the program says what it has
 	_, _, err := Parse("layby.yaml", []byte(text), nil, Handlers("picking", "payment"))
-	if err == nil || !strings.Contains(err.Error(), "layby.yaml:4:35: consumers[0].routes[0].handler: the program registered no handler under this name; did you mean picking?") {
+	if err == nil || !strings.Contains(err.Error(), "layby.yaml:4:35: consumers[0].routes[0].handler: the program registered no handler named \"piking\"; did you mean picking?") {
 		t.Errorf("error %v", err)
 	}
 	if _, _, err := Parse("layby.yaml", []byte(text), nil, Handlers("piking")); err != nil {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
@@ -171,7 +172,7 @@ func (v *validator) route(path string, r *Route, c *Consumer) {
 }
 
 func unknownHandler(name string, registered []string) string {
-	text := "the program registered no handler under this name"
+	text := fmt.Sprintf("the program registered no handler named %.*q", longestName, name)
 	if word := nearest(name, registered); word != "" && len(name) < longestName {
 		return text + "; did you mean " + word + "?"
 	}
