@@ -27,40 +27,49 @@ type answer struct {
 
 // judge makes the answer a verdict, nil for a success, and says whether the endpoint is to blame for it rather than
 // the event.
-func (a *answer) judge(host string) (verdict error, endpoint bool) {
-	v, blamed := a.verdict()
+func (a *answer) judge(host string) (endpoint bool, verdict error) {
+	v, endpoint := a.verdict()
 	if v == layby.VerdictSuccess {
-		return nil, false
+		return false, nil
 	}
-	err := &layby.Error{
-		Verdict: v, Class: "HTTP" + strconv.Itoa(a.status), Err: fmt.Errorf("%s answered %d: %s", host, a.status, a.text()),
+	text := fmt.Sprintf("%s answered %d", host, a.status)
+	if more := a.text(); more != "" {
+		text += ": " + more
 	}
+	err := &layby.Error{Verdict: v, Class: "HTTP" + strconv.Itoa(a.status), Err: errors.New(text)}
 	switch v {
 	case layby.VerdictRetriable:
 		err.After = a.retryAfter()
 	case layby.VerdictUnavailable:
-		err.Dependency, err.After = host, a.retryAfter()
+		err.Dependency, err.After = host, min(a.retryAfter(), maxAway)
 	case layby.VerdictNeedsCorrection:
 		if json.Valid(a.body) {
 			err.Details = a.body
 		}
 	case layby.VerdictSuccess, layby.VerdictPermanent:
 	}
-	return err, blamed
+	return endpoint, err
 }
 
 // verdict reads the status, unless the answer says more.
 func (a *answer) verdict() (v layby.Verdict, endpoint bool) {
+	v, endpoint = a.byStatus()
 	switch strings.ToLower(strings.TrimSpace(a.header.Get(VerdictHeader))) {
 	case "retriable":
-		return layby.VerdictRetriable, false
+		return layby.VerdictRetriable, endpoint && v == layby.VerdictRetriable // a 503 stays the endpoint's failure
 	case "permanent":
 		return layby.VerdictPermanent, false
 	case "needs-correction":
 		return layby.VerdictNeedsCorrection, false
 	case "unavailable":
 		return layby.VerdictUnavailable, true
+	default:
+		return v, endpoint
 	}
+}
+
+// byStatus is the verdict of an answer that says no more than its status.
+func (a *answer) byStatus() (v layby.Verdict, endpoint bool) {
 	switch {
 	case a.status >= 200 && a.status < 300:
 		return layby.VerdictSuccess, false
@@ -96,22 +105,15 @@ func (a *answer) retryAfter() time.Duration {
 // maxRetryAfter keeps a nonsensical header from overflowing, in seconds; max_retry_after is the real bound.
 const maxRetryAfter = 365 * 24 * 3600
 
-// text is what an answer says went wrong: the detail and title of a problem (RFC 9457), else the start of the body.
+// maxAway bounds how long one answer can keep a gate closed: max_retry_after is for events, and nothing else would.
+const maxAway = 5 * time.Minute
+
+// text is what an answer says went wrong: the title and detail of a problem (RFC 9457), else the start of the body.
 func (a *answer) text() string {
-	kind, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
-	if err == nil && kind == "application/problem+json" {
-		var p struct {
-			Title  string `json:"title"`
-			Detail string `json:"detail"`
-		}
-		if json.Unmarshal(a.body, &p) == nil && p.Title+p.Detail != "" {
-			if p.Title == "" || p.Detail == "" {
-				return p.Title + p.Detail
-			}
-			return p.Title + ": " + p.Detail
-		}
+	text := a.problem()
+	if text == "" {
+		text = strings.TrimSpace(strings.ToValidUTF8(string(a.body), "\uFFFD"))
 	}
-	text := strings.TrimSpace(strings.ToValidUTF8(string(a.body), "\uFFFD"))
 	if text == "" {
 		return http.StatusText(a.status)
 	}
@@ -125,5 +127,22 @@ func (a *answer) text() string {
 	return text
 }
 
-// maxText bounds what is quoted of a body that is no problem document.
+// maxText bounds what is quoted of an answer, in bytes.
 const maxText = 1000
+
+// problem is the text of a problem document, empty when the body is none.
+func (a *answer) problem() string {
+	if kind, _, _ := mime.ParseMediaType(a.header.Get("Content-Type")); kind != "application/problem+json" {
+		return ""
+	}
+	var p struct {
+		Title  string `json:"title"`
+		Detail string `json:"detail"`
+	}
+	_ = json.Unmarshal(a.body, &p) // a member of the wrong type is ignored, as RFC 9457 says
+	title, detail := strings.TrimSpace(p.Title), strings.TrimSpace(p.Detail)
+	if title == "" || detail == "" {
+		return title + detail
+	}
+	return title + ": " + detail
+}

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,7 +54,8 @@ func NewBreakers(consumer string, cfg BreakerConfig) *Breakers {
 type breaker struct {
 	cb      *gobreaker.TwoStepCircuitBreaker[struct{}]
 	openFor time.Duration
-	opened  atomic.Int64 // when it opened, in nanoseconds
+	made    time.Time
+	opened  atomic.Int64 // when it opened, in nanoseconds since made: a change of the machine's clock moves nothing
 }
 
 func (b *Breakers) of(host string) *breaker {
@@ -62,7 +64,7 @@ func (b *Breakers) of(host string) *breaker {
 	if old := b.byHost[host]; old != nil {
 		return old
 	}
-	br := &breaker{openFor: b.cfg.OpenFor}
+	br := &breaker{openFor: b.cfg.OpenFor, made: time.Now()}
 	br.cb = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: host, MaxRequests: 1, Interval: b.cfg.Window, BucketPeriod: b.cfg.Window / windowParts, Timeout: b.cfg.OpenFor,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
@@ -71,40 +73,53 @@ func (b *Breakers) of(host string) *breaker {
 		},
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			if to == gobreaker.StateOpen {
-				br.opened.Store(time.Now().UnixNano())
+				br.opened.Store(int64(time.Since(br.made)))
 			}
 		},
-		IsExcluded: func(err error) bool { return err == errGaveUp }, //nolint:errorlint // our own marker, never wrapped
+		IsExcluded: func(err error) bool { return errors.Is(err, errNoResult) },
 	})
 	b.byHost[host] = br
 	return br
 }
 
-// errGaveUp marks a call that we cancelled.
-var errGaveUp = gaveUp{}
+// How a call ended, as far as the endpoint is concerned; nil when it answered as it should.
+var (
+	errFailed   = errors.New("failed")
+	errNoResult = errors.New("no result") // we cancelled it: of no account
+)
 
-type gaveUp struct{}
-
-func (gaveUp) Error() string { return "given up" }
-
-// allow asks for a call. What it returns takes in how the call ended; gaveUp says that this is of no account.
-func (b *breaker) allow() (done func(err error, gaveUp bool), err error) {
-	end, err := b.cb.Allow()
-	if err != nil {
-		return nil, err
+// allow asks for a call, and says whether it probes. The caller must say how it ended. An error is gobreaker's: the
+// breaker is open, or another call probes.
+//
+// With the breaker closed a call is counted when it ends. gobreaker counts it at the time of its start, and would
+// forget each failure that takes longer than the window: a timeout of the window's length or more.
+func (b *breaker) allow() (probe bool, done func(how error), err error) {
+	if b.cb.State() == gobreaker.StateClosed {
+		return false, b.count, nil
 	}
-	return func(err error, gaveUp bool) {
-		if gaveUp {
-			err = errGaveUp
-		}
-		end(err)
-	}, nil
+	done, err = b.cb.Allow()
+	return true, done, err
 }
 
-// left is the time until an open breaker lets a call through.
-func (b *breaker) left() time.Duration {
-	return max(time.Millisecond, b.openFor-time.Since(time.Unix(0, b.opened.Load())))
+// count takes in a call that ended. One that outlasted the closed state is no probe, and not counted.
+func (b *breaker) count(how error) {
+	if b.cb.State() != gobreaker.StateClosed {
+		return
+	}
+	if end, err := b.cb.Allow(); err == nil {
+		end(how)
+	}
 }
+
+// left is the time until it is worth asking an open breaker again. While another call probes that is a moment, for its
+// result comes any time.
+func (b *breaker) left() time.Duration {
+	opened := b.made.Add(time.Duration(b.opened.Load()))
+	return max(b.openFor/probeParts, b.openFor-time.Since(opened))
+}
+
+// probeParts is how often the result of another's probe is asked for in the time that a breaker stays open.
+const probeParts = 10
 
 // Describe implements prometheus.Collector.
 func (b *Breakers) Describe(out chan<- *prometheus.Desc) { out <- b.desc }

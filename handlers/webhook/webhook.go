@@ -5,12 +5,14 @@ package webhook
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/layby-go/layby"
@@ -22,7 +24,8 @@ type Config struct {
 	URL string
 	// Timeout is how long an answer may take; 5 seconds when 0.
 	Timeout time.Duration
-	// Headers are sent with every event, for example an authorization.
+	// Headers are sent with every event, for example an authorization. They replace what the record says of itself, but
+	// not what Layby says: Ce-Subject and Layby-*.
 	Headers map[string]string
 	// ClusterID says which Kafka it is, for the ce-source of events that bring none. It is asked at each call.
 	ClusterID func() string
@@ -34,25 +37,34 @@ type Config struct {
 
 const (
 	defaultTimeout = 5 * time.Second
-	maxAnswer      = 64 << 10 // bytes of an answer that are read
+	maxAnswer      = 64 << 10  // bytes that are kept of an answer's body, and the bound of its headers
+	maxDrained     = 256 << 10 // bytes after them that are read to use the connection again; with more to come it is closed
+	pingAfter      = 15 * time.Second
 )
 
 // Handler posts events to one endpoint. It is safe for concurrent use.
 type Handler struct {
-	cfg    Config
-	host   string
-	client *http.Client
-	on     *breaker
+	cfg       Config
+	host      string      // as it is called in errors, metrics and gates
+	headers   http.Header // those of the configuration
+	transport *http.Transport
+	on        *breaker
+	late      error // why a call ends when Timeout has passed
 }
 
-// New makes a handler. It doesn't reach for the endpoint yet.
+// New makes a handler. It doesn't reach for the endpoint yet. No error repeats the URL or a header's value, which may be
+// secret.
 func New(cfg Config) (*Handler, error) {
 	u, err := url.Parse(cfg.URL)
-	if err != nil {
-		return nil, fmt.Errorf("webhook url %q: %w", cfg.URL, err)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
+		return nil, errors.New("webhook url: write http://host:port/path or https://host/path")
 	}
-	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return nil, fmt.Errorf("webhook url %q: write http://host:port/path or https://host/path", u.Redacted())
+	headers, err := configured(cfg.Headers)
+	if err != nil {
+		return nil, err
+	}
+	if password, ok := u.User.Password(); (ok || u.User.Username() != "") && headers.Get("Authorization") == "" {
+		headers.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password)))
 	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = defaultTimeout
@@ -64,76 +76,105 @@ func New(cfg Config) (*Handler, error) {
 		cfg.Breakers = NewBreakers("", BreakerConfig{})
 	}
 	connections := max(cfg.Connections, 1)
-	transport := &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: cfg.Timeout, KeepAlive: 30 * time.Second}).DialContext,
-		ForceAttemptHTTP2:   true,
-		MaxIdleConns:        connections,
-		MaxIdleConnsPerHost: connections,
-		IdleConnTimeout:     90 * time.Second,
-		TLSHandshakeTimeout: cfg.Timeout,
-	}
+	host := hostOf(u)
 	return &Handler{
-		cfg: cfg, host: u.Host, on: cfg.Breakers.of(u.Host),
-		client: &http.Client{
-			Transport: transport,
-			// A redirect says that the endpoint is configured wrong: following it could turn the POST into a GET.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		cfg: cfg, host: host, headers: headers, on: cfg.Breakers.of(host),
+		late: fmt.Errorf("no answer within %v: %w", cfg.Timeout, context.DeadlineExceeded),
+		transport: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: cfg.Timeout, KeepAlive: 30 * time.Second}).DialContext,
+			ForceAttemptHTTP2:   true,
+			HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter}, // else a dead connection is kept for many minutes
+			MaxIdleConns:        connections,
+			MaxIdleConnsPerHost: connections,
+			IdleConnTimeout:     90 * time.Second,
+			TLSHandshakeTimeout: cfg.Timeout,
+			// Its default is 10 MiB.
+			MaxResponseHeaderBytes: maxAnswer,
 		},
 	}, nil
 }
 
+// hostOf is a URL's host and port, the same for all ways to write it.
+func hostOf(u *url.URL) string {
+	host := strings.ToLower(u.Host)
+	if port := u.Port(); port == "" || (u.Scheme == "http" && port == "80") || (u.Scheme == "https" && port == "443") {
+		host = strings.TrimSuffix(host, ":"+port)
+	}
+	return host
+}
+
 // Close gives idle connections back.
-func (h *Handler) Close() { h.client.CloseIdleConnections() }
+func (h *Handler) Close() { h.transport.CloseIdleConnections() }
 
 // Handle posts the event. When the host's circuit breaker is open it fails with layby.ErrUnavailable at once, without
-// a call. When ctx ends it returns its cause.
+// a call. When ctx is cancelled before there is an answer it returns the cause; the deadline of ctx is as good a timeout
+// as the endpoint's own.
 func (h *Handler) Handle(ctx context.Context, e *layby.Event) error {
-	done, err := h.on.allow()
+	probe, done, err := h.on.allow()
 	if err != nil {
 		return &layby.Error{
 			Verdict: layby.VerdictUnavailable, Class: ClassBreakerOpen, Dependency: h.host, After: h.on.left(),
 			Err: fmt.Errorf("post to %s: %w", h.host, err),
 		}
 	}
+	how := errNoResult // also when something panics: a probe that never ends would keep the breaker half-open for ever
+	defer func() { done(how) }()
 	answer, err := h.post(ctx, e)
 	if err != nil {
-		if ctx.Err() != nil {
-			done(nil, true) // we gave up: that says nothing about the endpoint
-			return fmt.Errorf("post to %s: %w", h.host, context.Cause(ctx))
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return fmt.Errorf("post to %s: %w", h.host, context.Cause(ctx)) // we gave up: that says nothing about the endpoint
 		}
-		err = &layby.Error{Verdict: layby.VerdictRetriable, Class: class(err), Err: fmt.Errorf("post to %s: %w", h.host, unwrapURL(err))}
-		done(err, false)
-		return err
+		how = errFailed
+		err = &layby.Error{Verdict: layby.VerdictRetriable, Class: class(ctx, err), Err: fmt.Errorf("post to %s: %w", h.host, err)}
+		return h.failed(err, probe)
 	}
-	verdict, blamed := answer.judge(h.host)
+	blamed, verdict := answer.judge(h.host)
 	if blamed {
-		done(verdict, false)
-	} else {
-		done(nil, false)
+		how = errFailed
+		return h.failed(verdict, probe)
 	}
+	how = nil
 	return verdict
 }
 
-// post sends the request and reads the answer.
+// failed is the verdict on a call that the endpoint failed. A probe of the breaker costs the event no attempt: the
+// endpoint is still away.
+func (h *Handler) failed(err error, probe bool) error {
+	if !probe || errors.Is(err, layby.ErrUnavailable) {
+		return err
+	}
+	return &layby.Error{Verdict: layby.VerdictUnavailable, Dependency: h.host, After: h.on.openFor, Err: err}
+}
+
+// post sends the request and reads the answer. The verdict stands in the status and the headers, so a body that breaks
+// off or never ends does not change it.
 func (h *Handler) post(ctx context.Context, e *layby.Event) (*answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.Timeout, h.late)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.cfg.URL, bytes.NewReader(e.Value))
 	if err != nil {
 		return nil, err
 	}
+	if host := h.headers.Get("Host"); host != "" {
+		req.Host = host // where net/http looks for it
+	}
 	h.describe(req.Header, e)
-	resp, err := h.client.Do(req)
+	// Not through an http.Client: a redirect says that the endpoint is configured wrong, and following it could turn the
+	// POST into a GET.
+	resp, err := h.transport.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // nothing was written
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, err
+	defer resp.Body.Close()
+	a := &answer{status: resp.StatusCode, header: resp.Header, now: time.Now()}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return a, nil // what follows is no body
 	}
-	return &answer{status: resp.StatusCode, header: resp.Header, body: body, now: time.Now()}, nil
+	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer)); err == nil {
+		_, _ = io.CopyN(io.Discard, resp.Body, maxDrained)
+	}
+	return a, nil
 }
 
 // Classes of the failures that are not the service's answer.
@@ -142,22 +183,11 @@ const (
 	ClassConnection  = "Connection"
 )
 
-func class(err error) string {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return layby.ClassTimeout
-	}
+// class groups the ways in which no answer came.
+func class(ctx context.Context, err error) string {
 	var t interface{ Timeout() bool }
-	if errors.As(err, &t) && t.Timeout() {
+	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || (errors.As(err, &t) && t.Timeout()) {
 		return layby.ClassTimeout
 	}
 	return ClassConnection
-}
-
-// unwrapURL drops the method and URL, which may hold a secret, from an error of net/http.
-func unwrapURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }
