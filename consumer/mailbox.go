@@ -22,6 +22,7 @@ type delivery struct {
 	ordering.Inputs
 	records []batch
 	calls   []func() // run on the lane's goroutine
+	alone   bool     // Written is of a start for which the lane is alone in the process
 }
 
 // batch is what a poll brought for one topic of the lane.
@@ -61,7 +62,7 @@ func (d *delivery) reset() {
 	clear(d.Fetched)
 	clear(d.Results)
 	clear(d.Copies)
-	d.records, d.calls = d.records[:0], d.calls[:0]
+	d.records, d.calls, d.alone = d.records[:0], d.calls[:0], false
 	d.Inputs = ordering.Inputs{
 		Fetched: d.Fetched[:0], Tier: d.Tier[:0], Copies: d.Copies[:0], Results: d.Results[:0], Acks: d.Acks[:0],
 	}

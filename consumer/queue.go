@@ -27,11 +27,7 @@ func (q *queue[T]) push(items []T) {
 // pop takes all that waits; it blocks until there is something, and reports false when the context has ended.
 func (q *queue[T]) pop(ctx context.Context) ([]T, bool) {
 	for {
-		q.mu.Lock()
-		list := q.list
-		q.list = nil
-		q.mu.Unlock()
-		if len(list) > 0 {
+		if list := q.take(); len(list) > 0 {
 			return list, ctx.Err() == nil
 		}
 		select {
@@ -40,4 +36,13 @@ func (q *queue[T]) pop(ctx context.Context) ([]T, bool) {
 		case <-q.signal:
 		}
 	}
+}
+
+// take takes all that waits, perhaps nothing; signal says when to.
+func (q *queue[T]) take() []T {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	list := q.list
+	q.list = nil
+	return list
 }

@@ -19,16 +19,33 @@ func (ln *lane) write() {
 			return
 		case w = <-ln.writes:
 		}
+		w, alone := ln.alone(w)
 		started := time.Now()
 		done, err := ln.tenure.Write(ln.ctx, w)
 		ln.c.metrics.written(time.Since(started), err)
 		if err != nil {
+			ln.works.Unreserve()
 			ln.writeFailed(err)
 			return
 		}
 		ln.version.Store(done.Version)
-		ln.box.put(func(d *delivery) { d.Written = done })
+		ln.box.put(func(d *delivery) { d.Written, d.alone = done, alone })
 	}
+}
+
+// alone waits until the lane is alone in the process when the write says that an event starts so (R13). If the start
+// were written before, it would count against this event when another one ends the process meanwhile. A lane that is let
+// go starts nothing: then the rest is written.
+func (ln *lane) alone(w *ordering.Write) (*ordering.Write, bool) {
+	if w.Starting == nil || !w.Starting.Alone {
+		return w, false
+	}
+	if err := ln.works.Reserve(ln.ctx); err != nil {
+		rest := *w
+		rest.Starting = nil
+		return &rest, false
+	}
+	return w, true
 }
 
 // writeFailed lets the lane go: another owner has it, or the tenure ended. When our own heartbeat is still good, the

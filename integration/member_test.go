@@ -90,6 +90,9 @@ func (w *world) launch() *member {
 	}()
 	w.t.Cleanup(func() {
 		m.kill()
+		if _, race, found := strings.Cut(m.text(), "WARNING: DATA RACE"); found {
+			w.t.Errorf("member %s has a data race:%s", m.name, race[:min(len(race), tailBytes)])
+		}
 		if w.t.Failed() {
 			w.t.Logf("the end of the log of member %s (%v):\n%s", m.name, m.err, m.tail())
 		}

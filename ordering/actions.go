@@ -117,9 +117,9 @@ type Removal struct {
 
 // Letter gives an event up: its row, if it has one, goes, and its dead letter is written or dies again.
 type Letter struct {
-	Row      Row  // Seq, Resource, Topic, Position, Type, Attempt; Letter says that the dead letter exists already
-	Parked   bool // a row of parked_events is to be removed
-	Event    *layby.Event
+	Row      Row          // Seq, Resource, Topic, Position, Type, Attempt; Letter says that the dead letter exists already
+	Parked   bool         // a row of parked_events is to be removed
+	Event    *layby.Event // nil when its bytes can be read from nowhere
 	Failure  *Failure
 	Awaiting bool // needs a correction
 	Policy   Policy
@@ -131,6 +131,9 @@ type Starting struct {
 	Seq      int64 // of a parked event, 0 for a source event
 	Position Position
 	Starts   int // starts without a result so far, this one included
+	// Alone asks that nothing else runs in the process from before this is written until the start has its result: what
+	// ends the process then is this event. It is not stored.
+	Alone bool
 }
 
 // Write is one batch for Postgres, applied in one transaction behind the lane's fence (R8). The order of the fields
@@ -150,7 +153,7 @@ type Write struct {
 	Resources []ResourceState // upserts, after the changes above
 	Commands  []CommandRun
 	Starting  *Starting // set, or
-	Started   bool      // cleared
+	Started   bool      // cleared: nothing is being started, and nothing was left without a result
 }
 
 // CommandRun executes one command.

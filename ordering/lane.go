@@ -68,6 +68,7 @@ type Lane struct {
 
 	line   []*Work // of a suspect lane
 	active *Work
+	starts int // of active without a result, the one that is written included
 
 	drainRuns int
 	draining  []*resource // heads that wait for one of DrainRuns

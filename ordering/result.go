@@ -12,7 +12,7 @@ func (l *Lane) result(res *Result) {
 	l.running--
 	w.task.stage = queued
 	if w == l.active {
-		l.finishActive(w)
+		l.finishActive(w, res.Verdict)
 	}
 	switch res.Verdict {
 	case NotRun:

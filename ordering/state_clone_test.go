@@ -14,7 +14,7 @@ import (
 var cloned = map[reflect.Type]string{
 	reflect.TypeFor[Lane](): "cfg now version seq sources tiers resources parkedNow free timers dirty types names topics " +
 		"batch inflight making makings reading audits auditing again commands known drained gates gated gatedHeads " +
-		"probing crowded line active drainRuns draining running bytes away stopped tiersRead marked moved paused out",
+		"probing crowded line active starts drainRuns draining running bytes away stopped tiersRead marked moved paused out",
 	reflect.TypeFor[source](): "window committed handed",
 	reflect.TypeFor[window](): "slots head used first next done",
 	reflect.TypeFor[slot]():   "offset work done epoch",

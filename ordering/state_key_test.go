@@ -117,7 +117,7 @@ func (l *Lane) appendKey(k *keyer) {
 	k.batch(l, l.inflight)
 	k.effects(l)
 	k.flags(l.away, l.stopped, l.tiersRead, l.cfg.Suspect, l.cfg.Starting != nil)
-	k.nums(l.running, l.drainRuns, l.auditing, l.parkedNow)
+	k.nums(l.running, l.drainRuns, l.auditing, l.parkedNow, l.starts)
 	if s := l.cfg.Starting; s != nil {
 		k.seq(s.Seq)
 		k.nums(int(s.Position.Topic[0]), int(s.Position.Offset), s.Starts)

@@ -6,6 +6,11 @@ const (
 	killerStart = 4
 )
 
+// of says that both are of one event, which may have got its seq in between.
+func (s *Starting) of(next *Starting) bool {
+	return s.Position.Topic == next.Position.Topic && s.Position.Offset == next.Position.Offset && (s.Seq == 0 || s.Seq == next.Seq)
+}
+
 // pump starts the next event of a suspect lane, one at a time: its start is written first.
 func (l *Lane) pump() {
 	if l.active != nil || l.stopped {
@@ -21,13 +26,13 @@ func (l *Lane) pump() {
 		if w.task.row != nil {
 			st.Seq = w.task.row.seq
 		}
-		if last := l.cfg.Starting; last != nil && last.Seq == st.Seq &&
-			last.Position.Topic == st.Position.Topic && last.Position.Offset == st.Position.Offset {
+		if last := l.cfg.Starting; last != nil && last.of(&st) {
 			st.Starts = last.Starts + 1
 			l.cfg.Starting = nil
 		}
 		if st.Starts >= killerStart {
 			w.task.stage = queued
+			w.Event.Attempt += st.Starts - 1
 			l.die(w, &Failure{
 				Class: "Killer",
 				Text:  "its handler was started three times and each time the process ended without a result",
@@ -35,8 +40,9 @@ func (l *Lane) pump() {
 			l.cleared()
 			continue
 		}
-		w.Alone = st.Starts >= aloneStart
-		l.active = w
+		st.Alone = st.Starts >= aloneStart
+		w.Alone = st.Alone
+		l.active, l.starts = w, st.Starts
 		b := l.collect(nil)
 		b.Starting, b.Started = &st, false
 		b.ops = append(b.ops, op{kind: opStarting, work: w})
@@ -47,24 +53,34 @@ func (l *Lane) pump() {
 
 // start runs the event whose start is written.
 func (l *Lane) start(w *Work) {
-	if l.stopped || w != l.active {
+	if l.stopped {
 		w.task.stage = queued
+		l.finishActive(w, NotRun)
 		return
 	}
 	l.run(w)
 }
 
-// finishActive lets a suspect lane go on to its next event.
-func (l *Lane) finishActive(w *Work) {
+// finishActive lets a suspect lane go on to its next event. A start that did not come about, or that we cancelled, is
+// none: those before it still count.
+func (l *Lane) finishActive(w *Work, v Verdict) {
+	if v == NotRun && l.starts > 1 {
+		st := Starting{Position: w.Position, Starts: l.starts - 1}
+		if w.task.row != nil {
+			st.Seq = w.task.row.seq
+		}
+		l.cfg.Starting = &st
+	}
 	w.Alone = false
-	l.active = nil
+	l.active, l.starts = nil, 0
 	l.cleared()
 	l.pump()
 }
 
+// cleared writes that nothing is being started. What an owner left without a result, and has not come again yet, stays.
 func (l *Lane) cleared() {
 	b := l.collect(nil)
-	b.Starting, b.Started = nil, true
+	b.Starting, b.Started = l.cfg.Starting, l.cfg.Starting == nil
 	b.urge(l.now)
 }
 

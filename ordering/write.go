@@ -36,7 +36,7 @@ type op struct {
 }
 
 func (b *batch) empty() bool {
-	return b == nil || (len(b.ops) == 0 && len(b.Drop) == 0 && !b.Started && !b.refresh)
+	return b == nil || (len(b.ops) == 0 && len(b.Drop) == 0 && b.Starting == nil && !b.Started && !b.refresh)
 }
 
 // urge has the batch written at the given time at the latest.

@@ -7,22 +7,25 @@ import (
 
 // Alone lets one handler of a process run while no other does (R13). All pools of a process share one.
 //
-// Workers hold a share while they run chunks. A pool that wants to be alone stops all others from starting, waits for
-// the shares to be given back, runs, and lets go.
+// Workers hold a share while they run chunks. Who wants to be alone, a pool or a lane's reservation, stops all others
+// from starting, waits for the shares to be given back, runs, and lets go.
 type Alone struct {
 	// closed says that nothing may start now: somebody is alone or wants to be. Workers read it before each start.
 	closed atomic.Bool
 
 	mu     sync.Mutex
 	shares int
-	holder *Pool
-	wants  map[*Pool]struct{}
+	holder claimant
+	wants  map[claimant]struct{}
 	pools  map[*Pool]struct{}
 }
 
+// claimant is who is alone or wants to be. It is poked when it is worth another try, and must not block.
+type claimant interface{ poke() }
+
 // NewAlone returns an Alone for a process.
 func NewAlone() *Alone {
-	return &Alone{wants: map[*Pool]struct{}{}, pools: map[*Pool]struct{}{}}
+	return &Alone{wants: map[claimant]struct{}{}, pools: map[*Pool]struct{}{}}
 }
 
 func (a *Alone) join(p *Pool) {
@@ -61,7 +64,7 @@ func (a *Alone) leave() {
 }
 
 // lock makes p the one that is alone, or notes that it wants to be: it is poked when it is worth another try.
-func (a *Alone) lock(p *Pool) bool {
+func (a *Alone) lock(p claimant) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed.Store(true)
@@ -82,8 +85,16 @@ func (a *Alone) unlock() {
 	a.changed()
 }
 
+// pass makes another the one that is alone.
+func (a *Alone) pass(to claimant) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.wants, to)
+	a.holder = to
+}
+
 // want notes that p wants to be alone: nothing starts until it has been, or withdraws.
-func (a *Alone) want(p *Pool) {
+func (a *Alone) want(p claimant) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if _, ok := a.wants[p]; ok {
@@ -95,7 +106,7 @@ func (a *Alone) want(p *Pool) {
 }
 
 // unwant withdraws the wish to be alone.
-func (a *Alone) unwant(p *Pool) {
+func (a *Alone) unwant(p claimant) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if _, ok := a.wants[p]; ok {

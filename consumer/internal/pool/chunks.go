@@ -83,10 +83,14 @@ func (p *Pool) chunkSize() int {
 // fillAlone gives a worker a work that runs alone, if the process lets it. The caller holds mu.
 func (p *Pool) fillAlone(w *worker, i int) bool {
 	p.unshare(w)
-	if !p.alone.lock(p) {
+	h := p.alones[i]
+	switch {
+	case h.lane.reserved != nil:
+		h.lane.reserved = nil
+		p.alone.pass(p)
+	case !p.alone.lock(p):
 		return false
 	}
-	h := p.alones[i]
 	p.alones = append(p.alones[:i], p.alones[i+1:]...)
 	w.mu.Lock()
 	w.lane, w.alone = h.lane, true
@@ -96,14 +100,20 @@ func (p *Pool) fillAlone(w *worker, i int) bool {
 	return true
 }
 
-// nextAlone is the index of the first work in alones that may start, -1 for none. The caller holds mu.
+// nextAlone is the index of the first work in alones that may start, -1 for none. One whose lane is alone already comes
+// before the others. The caller holds mu.
 func (p *Pool) nextAlone() int {
+	first := -1
 	for i := range p.alones {
-		if !p.alones[i].lane.suspended {
+		switch l := p.alones[i].lane; {
+		case l.suspended:
+		case l.reserved != nil:
 			return i
+		case first < 0:
+			first = i
 		}
 	}
-	return -1
+	return first
 }
 
 // settle says that the pool wants to be alone when it has something to run alone, and withdraws that when not. The

@@ -3,7 +3,8 @@
 // A [Lane] submits works; each comes back once, as a Result. What a work meets on its way:
 //
 //   - the lane's queue; workers take chunks from the lanes in turn;
-//   - the lease (R9): while Callbacks.Allowed says no, the lane's works wait until [Lane.Renewed];
+//   - the lease (R9): while Callbacks.Allowed says no, the lane's works wait until [Lane.Renewed]; one that is to run
+//     alone comes back as NotRun;
 //   - the gate of its route (R15): behind a closed one it comes back as NotRun, and the lane has been told;
 //   - the process (R13): a work that is to run alone waits until every other handler of the process has returned;
 //   - its handler, under a context that ends with the handler's time, when the lane cancels, and when it returned.

@@ -33,6 +33,8 @@ type Lane struct {
 	inTurns   bool
 	suspended bool // not allowed to start; Renewed ends it
 	drained   bool
+	asking    *reservation // Reserve waits
+	reserved  *reservation // the lane is alone, for its next work that is to be
 }
 
 // Lane makes a lane. It hears at once of every gate that is not open.
@@ -62,11 +64,18 @@ func (l *Lane) Submit(works []*ordering.Work) {
 	default:
 		back.lane = l
 		for _, w := range works {
-			if w.Route < 0 || int(w.Route) >= len(p.gates) || p.cfg.Handlers[w.Route] == nil {
+			switch {
+			case w.Route < 0 || int(w.Route) >= len(p.gates) || p.cfg.Handlers[w.Route] == nil:
 				back.results = append(back.results, unrouted(w))
+			case w.Alone && l.suspended:
+				back.results = append(back.results, ordering.Result{Work: w, Verdict: ordering.NotRun})
+			default:
+				p.enqueue(l, w)
 				continue
 			}
-			p.enqueue(l, w)
+			if w.Alone {
+				l.unreserve()
+			}
 		}
 		p.settle()
 		p.wakeOne()
@@ -103,11 +112,20 @@ func (l *Lane) Drain() {
 	p := l.pool
 	p.mu.Lock()
 	back := p.unstarted(l)
-	l.drained = true
+	l.end()
 	delete(p.lanes, l)
 	p.settle()
 	p.mu.Unlock()
 	p.deliver(back)
+}
+
+// end lets the lane start nothing more. The caller holds mu.
+func (l *Lane) end() {
+	l.drained = true
+	l.unreserve()
+	if l.asking != nil {
+		l.asking.poke()
+	}
 }
 
 // Cancel gives up what the lane has in the pool: works that have not started come back as NotRun, before Cancel
@@ -136,7 +154,11 @@ func (l *Lane) notRun(works []*ordering.Work) delivery {
 func (p *Pool) unstarted(l *Lane) delivery {
 	works := l.queue.pop(nil, l.queue.len())
 	p.turn(l)
+	before := len(p.alones)
 	p.alones, works = takeHeld(p.alones, l, works)
+	if len(p.alones) < before {
+		l.unreserve()
+	}
 	for i := range p.gates {
 		p.gates[i].held, works = takeHeld(p.gates[i].held, l, works)
 	}

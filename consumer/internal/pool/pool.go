@@ -121,7 +121,7 @@ func (p *Pool) Stop(ctx context.Context) error {
 	var back []delivery
 	for l := range p.lanes {
 		back = append(back, p.unstarted(l))
-		l.drained = true
+		l.end()
 	}
 	clear(p.lanes)
 	p.settle()

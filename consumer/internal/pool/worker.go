@@ -93,7 +93,7 @@ func (w *worker) claim(now time.Time) *run {
 		if !w.fresh(now) {
 			w.mu.Unlock()
 			if !w.lane.cb.Allowed() {
-				p.suspend(w)
+				w.notAllowed(now)
 				return nil
 			}
 			w.checked, w.checkedAt = now, now.UnixNano()
@@ -110,6 +110,19 @@ func (w *worker) claim(now time.Time) *run {
 		w.mu.Unlock()
 		return r
 	}
+}
+
+// notAllowed keeps the lane from starting. What was to run alone comes back: the process does not wait for a lease.
+func (w *worker) notAllowed(now time.Time) {
+	w.mu.Lock()
+	if w.alone && w.next < len(w.items) {
+		w.add(ordering.Result{Work: w.items[w.next], Verdict: ordering.NotRun}, now)
+		w.next++
+		w.mu.Unlock()
+		return
+	}
+	w.mu.Unlock()
+	w.pool.suspend(w)
 }
 
 // fresh says that the lane said just now, by both clocks, that it may start.
