@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +26,7 @@ const (
 	pingTimeout      = 3 * time.Second
 	httpStop         = 2 * time.Second
 	listedPartitions = 5
+	listedGates      = 5
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -137,6 +140,7 @@ func (p *process) consumers(client []kgo.Opt, handlers []routeHandlers) ([]*cons
 			return nil, err
 		}
 		p.health.Ready("consumer "+p.cfg.Consumers[i].Group, func() string { return unready(c.Statuses()) })
+		p.health.Note("gates of consumer "+p.cfg.Consumers[i].Group, func() string { return shut(c.Gates()) })
 		all = append(all, c)
 	}
 	return all, nil
@@ -172,6 +176,22 @@ func unready(statuses []consumer.Status) string {
 		reasons = append(reasons[:listedPartitions], fmt.Sprintf("and %d more", n-listedPartitions))
 	}
 	return strings.Join(reasons, ", ")
+}
+
+// shut says which gates are closed. The process is ready all the same: the other routes go on.
+func shut(gates []consumer.Gate) string {
+	slices.SortFunc(gates, func(a, b consumer.Gate) int {
+		return cmp.Or(strings.Compare(a.Route, b.Route), strings.Compare(a.Dependency, b.Dependency))
+	})
+	var texts []string
+	for _, g := range gates[:min(len(gates), listedGates)] {
+		texts = append(texts, fmt.Sprintf("nothing of the route %q starts since %s: %s is away",
+			g.Route, g.Since.Format(time.RFC3339), g.Dependency))
+	}
+	if more := len(gates) - listedGates; more > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(texts, ", ")
 }
 
 // watchPostgres looks from time to time whether Postgres answers, for the probes and metrics.

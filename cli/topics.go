@@ -7,12 +7,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/layby-go/layby/config"
+	"github.com/layby-go/layby/parking"
 	"github.com/layby-go/layby/retrytiers"
 )
 
@@ -95,7 +97,7 @@ func (a *app) withPlans(ctx context.Context, f func(adm *kadm.Client, plans []co
 	adm := kadm.NewClient(client)
 	var plans []consumerPlan
 	for i := range cfg.Consumers {
-		p, err := planOf(ctx, adm, &cfg.Consumers[i])
+		p, err := planOf(ctx, adm, cfg, &cfg.Consumers[i])
 		if err != nil {
 			return fmt.Errorf("consumer %s: %w", cfg.Consumers[i].Group, err)
 		}
@@ -104,18 +106,44 @@ func (a *app) withPlans(ctx context.Context, f func(adm *kadm.Client, plans []co
 	return f(adm, plans)
 }
 
-func planOf(ctx context.Context, adm *kadm.Client, c *config.Consumer) (consumerPlan, error) {
+func planOf(ctx context.Context, adm *kadm.Client, cfg *config.Config, c *config.Consumer) (consumerPlan, error) {
 	plan, err := retrytiers.MakePlan(ctx, adm, retrytiers.Spec{
 		Group: c.Group, Sources: c.Topics, Tiers: retrytiers.Of(c.Group, c.Retry.Tiers), Replication: c.TopicReplication,
+		Waiting: func(ctx context.Context, tier string) (int, error) {
+			return waitingIn(ctx, cfg.Postgres, c.Group, tier)
+		},
 	})
 	if err != nil {
 		return consumerPlan{}, err
 	}
 	view := consumerPlan{Consumer: c.Group, Plan: plan, Changes: []topicChangeView{}}
 	for _, change := range plan.Changes {
-		view.Changes = append(view.Changes, topicChangeView{change, change.Retention.String()})
+		kept := change.Retention.String()
+		if change.Retention == 0 {
+			kept = "without end"
+		}
+		view.Changes = append(view.Changes, topicChangeView{change, kept})
 	}
 	return view, nil
+}
+
+// countTimeout bounds how long a plan waits for Postgres, which it can do without.
+const countTimeout = 5 * time.Second
+
+// waitingIn counts what waits in a tier that left the configuration.
+func waitingIn(ctx context.Context, cfg config.Postgres, consumer, tier string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	pool, err := openPostgres(ctx, cfg)
+	if err != nil {
+		return 0, err
+	}
+	defer pool.Close()
+	store, err := parking.Open(pool, cfg.Schema, parking.Options{})
+	if err != nil {
+		return 0, err
+	}
+	return store.WaitingIn(ctx, consumer, tier)
 }
 
 func (a *app) writePlans(output format, plans []consumerPlan) error {

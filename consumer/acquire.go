@@ -118,8 +118,12 @@ func (ln *lane) acquireInput(topics map[string]group.Topic) parking.AcquireInput
 		in.Sources = append(in.Sources, parking.Source{Topic: name, ID: topics[name].ID})
 	}
 	for _, t := range ln.c.tiers {
-		ln.tiers = append(ln.tiers, tier{name: t.Name, topic: t.Topic, id: topics[t.Topic].ID})
-		in.Tiers = append(in.Tiers, parking.Tier{Name: t.Name, ID: topics[t.Topic].ID})
+		topic, there := topics[t.Topic]
+		if !there && isOrphan(t) {
+			continue // it was removed
+		}
+		ln.tiers = append(ln.tiers, tier{Tier: t, id: topic.ID})
+		in.Tiers = append(in.Tiers, parking.Tier{Name: t.Name, ID: topic.ID})
 	}
 	return in
 }
@@ -210,21 +214,21 @@ func (ln *lane) checkRange(s source, start group.Start) (group.Start, error) {
 
 // tierStarts decides where the tiers are read from, and how far they must be read before a copy counts as missing.
 func (ln *lane) tierStarts(committed map[string]group.Committed, loaded *parking.Loaded, starts map[string]group.Start) error {
-	ln.tierEnds, ln.tierNext = make([]int64, len(ln.tiers)), make([]int64, len(ln.tiers))
+	ln.tierFrom, ln.tierEnds, ln.tierNext = make([]int64, len(ln.tiers)), make([]int64, len(ln.tiers)), make([]int64, len(ln.tiers))
 	for i, t := range ln.tiers {
-		first, end, err := ln.c.group.Range(ln.ctx, t.topic, ln.partition)
+		first, end, err := ln.c.group.Range(ln.ctx, t.Topic, ln.partition)
 		if err != nil {
-			return fmt.Errorf("look up the range of %s/%d: %w", t.topic, ln.partition, err)
+			return fmt.Errorf("look up the range of %s/%d: %w", t.Topic, ln.partition, err)
 		}
-		at := max(committed[t.topic].Offset, 0)
-		if row := loaded.Tiers[i]; row.ID == t.id && row.Position > at && committed[t.topic].Offset < 0 {
+		at := max(committed[t.Topic].Offset, 0)
+		if row := loaded.Tiers[i]; row.ID == t.id && row.Position > at && committed[t.Topic].Offset < 0 {
 			at = row.Position
 		}
 		if at < first || at > end {
 			at = first // only pointers were lost with those records: the auditor mends what needs it
 		}
-		starts[t.topic] = group.Start{Offset: at, Epoch: -1}
-		ln.tierEnds[i], ln.tierNext[i] = end, at
+		starts[t.Topic] = group.Start{Offset: at, Epoch: -1}
+		ln.tierFrom[i], ln.tierEnds[i], ln.tierNext[i] = at, end, at
 	}
 	return nil
 }
@@ -234,8 +238,8 @@ func (ln *lane) coreConfig(loaded *parking.Loaded) ordering.Config {
 	cfg := ln.c.coreConfig
 	cfg.Sources = make([]ordering.Source, len(ln.sources))
 	cfg.Tiers = make([]ordering.Tier, len(ln.tiers))
-	for i, t := range ln.c.tiers {
-		cfg.Tiers[i] = ordering.Tier{Name: t.Name, Delay: t.Delay, Attempts: t.Attempts, Topic: ln.tiers[i].id}
+	for i, t := range ln.tiers {
+		cfg.Tiers[i] = ordering.Tier{Name: t.Name, Delay: t.Delay, Attempts: t.Attempts, Topic: t.id}
 	}
 	cfg.Epoch = loaded.Epoch
 	cfg.Starting = loaded.Starting
@@ -258,7 +262,7 @@ func (ln *lane) start(cfg ordering.Config, loaded *parking.Loaded, starts map[st
 		Deliver: ln.deliver, Returned: ln.returned, Allowed: ln.c.group.Lease().Good,
 		Gate: func(g ordering.Gate) { ln.box.put(func(d *delivery) { d.Gates = append(d.Gates, g) }) },
 	})
-	ln.status.Load().Suspect = cfg.Suspect
+	ln.setSuspect(cfg.Suspect)
 	ln.setState(Running, "")
 	ln.started.Store(true)
 	ln.done.Add(3)
@@ -272,6 +276,7 @@ func (ln *lane) start(cfg ordering.Config, loaded *parking.Loaded, starts map[st
 		ln.trust = time.AfterFunc(suspectWindow, func() { ln.box.put(func(d *delivery) { d.Trusted = true }) })
 	}
 	ln.c.group.Consume(ln.partition, starts)
+	ln.c.auditor.look(ln)
 }
 
 // tiersRead tells the core once the tiers were read up to where they ended at acquisition (R11).

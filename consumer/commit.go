@@ -135,8 +135,9 @@ func (ln *lane) commits(m ordering.Marks, done bool) []group.Commit {
 		})
 	}
 	for i, t := range ln.tiers {
-		if m.Tiers[i] >= 0 {
-			list = append(list, group.Commit{Partition: ln.partition, Topic: t.topic, TopicID: t.id, Offset: m.Tiers[i], Epoch: -1})
+		// Where nothing came since: the last owner may have known a position that it could not commit any more.
+		if at := max(m.Tiers[i], ln.tierFrom[i]); at > 0 {
+			list = append(list, group.Commit{Partition: ln.partition, Topic: t.Topic, TopicID: t.id, Offset: at, Epoch: -1})
 		}
 	}
 	return list

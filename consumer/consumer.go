@@ -59,7 +59,7 @@ type Consumer struct {
 	store      *parking.Store
 	router     *router
 	coreConfig ordering.Config
-	tiers      []retrytiers.Tier
+	tiers      []retrytiers.Tier // those that left the configuration last
 	clock      clock
 	ghosts     *ghosts
 	metrics    *meter
@@ -75,9 +75,8 @@ type Consumer struct {
 	wg       sync.WaitGroup // lanes that are being acquired again
 	lastGood group.Generation
 	notified chan struct{}
-	closed   map[gateName]bool // gates that were closed when they were last published; watch's own
-
-	tierRetention []time.Duration // parallel to tiers
+	closed   map[Gate]bool // gates that were closed when they were last published; watch's own
+	auditor  *auditor
 }
 
 // New checks the options and makes a consumer. Run starts it.
@@ -107,6 +106,7 @@ func New(o Options) (*Consumer, error) {
 	c.router = newRouter(o.Config)
 	c.coreConfig = coreConfig(o.Config, c.router)
 	c.commits = newCommitter(c)
+	c.auditor = newAuditor(c)
 	return c, nil
 }
 
@@ -155,6 +155,7 @@ func (c *Consumer) Run(ctx context.Context, grace time.Duration) error {
 	run(func(ctx context.Context) { c.clock.follow(ctx, time.Minute, c.store.Now) })
 	run(c.pollCommands)
 	run(c.watch)
+	run(c.auditor.run)
 	failed := make(chan error, 1)
 	run(func(ctx context.Context) { failed <- c.group.Run(ctx) })
 
@@ -308,6 +309,31 @@ func (c *Consumer) Statuses() []Status {
 	var out []Status
 	for _, ln := range c.all() {
 		out = append(out, *ln.status.Load())
+	}
+	return out
+}
+
+// Gate is a closed gate (R15): nothing of the route starts while a dependency is away. What waits behind it goes on by
+// itself.
+type Gate struct {
+	Route      string
+	Dependency string
+	Since      time.Time
+}
+
+// Gates lists the closed gates, one for each route and dependency.
+func (c *Consumer) Gates() []Gate {
+	c.mu.Lock()
+	workers := c.pool
+	c.mu.Unlock()
+	if workers == nil {
+		return nil // not started yet
+	}
+	var out []Gate
+	for _, g := range workers.Gates() {
+		for dependency := range g.Away {
+			out = append(out, Gate{Route: g.Name, Dependency: dependency, Since: g.Since})
+		}
 	}
 	return out
 }

@@ -96,7 +96,7 @@ func (ln *lane) answer(seq int64, w *ordering.Work, err error) {
 
 func (ln *lane) tierByName(name string) int {
 	for i := range ln.tiers {
-		if ln.tiers[i].name == name {
+		if ln.tiers[i].Name == name {
 			return i
 		}
 	}
@@ -177,16 +177,16 @@ func (ln *lane) readPointers(ctx context.Context, t int, list []ordering.Read) {
 			}
 		}
 	}
-	found, siblings, err := ln.c.group.ReadMany(ctx, ln.tiers[t].topic, ln.partition, offsets)
+	found, siblings, err := ln.c.group.ReadMany(ctx, ln.tiers[t].Topic, ln.partition, offsets)
 	for _, rd := range list {
 		rec := found[rd.Row.Copy.Offset]
 		if rec == nil {
-			ln.answer(rd.Row.Seq, nil, readError(err, ln.tiers[t].topic, ln.partition, rd.Row.Copy.Offset))
+			ln.answer(rd.Row.Seq, nil, readError(err, ln.tiers[t].Topic, ln.partition, rd.Row.Copy.Offset))
 			continue
 		}
 		h, ok, err := group.DecodeTierRecord(rec)
 		if err != nil || !ok || h.Seq != rd.Row.Seq || h.LaneID != ln.laneID {
-			ln.answer(rd.Row.Seq, nil, fmt.Errorf("%s/%d@%d holds another record: %w", ln.tiers[t].topic, ln.partition, rd.Row.Copy.Offset, group.ErrGone))
+			ln.answer(rd.Row.Seq, nil, fmt.Errorf("%s/%d@%d holds another record: %w", ln.tiers[t].Topic, ln.partition, rd.Row.Copy.Offset, group.ErrGone))
 			continue
 		}
 		ln.answer(rd.Row.Seq, ln.parkedWork(rec, h), nil)

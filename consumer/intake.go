@@ -71,7 +71,7 @@ func setHeaders(e *layby.Event, in []kgo.RecordHeader, room []layby.Header) []la
 func (ln *lane) tierRecords(d *delivery, topic string, recs []*kgo.Record) {
 	t := -1
 	for i := range ln.tiers {
-		if ln.tiers[i].topic == topic {
+		if ln.tiers[i].Topic == topic {
 			t = i
 		}
 	}
@@ -101,7 +101,7 @@ func (ln *lane) tierRecords(d *delivery, topic string, recs []*kgo.Record) {
 // at the end.
 func (ln *lane) tierRecord(p *ordering.Produce) *kgo.Record {
 	e := &p.Work.Event
-	rec := &kgo.Record{Topic: ln.tiers[p.Tier].topic, Partition: ln.partition, Key: e.Key, Value: e.Value}
+	rec := &kgo.Record{Topic: ln.tiers[p.Tier].Topic, Partition: ln.partition, Key: e.Key, Value: e.Value}
 	rec.Headers = make([]kgo.RecordHeader, len(e.Headers), len(e.Headers)+1)
 	for i, h := range e.Headers {
 		rec.Headers[i] = kgo.RecordHeader{Key: h.Key, Value: h.Value}

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/layby-go/layby/consumer/internal/pool"
 	"github.com/layby-go/layby/ordering"
 	"github.com/layby-go/layby/parking"
+	"github.com/layby-go/layby/retrytiers"
 )
 
 // lane is one tenure of one partition: it acquires the lane, then drives its core until it is let go.
@@ -42,7 +44,8 @@ type lane struct {
 	started  atomic.Bool
 
 	sources  []source     // parallel to the configured topics
-	tiers    []tier       // parallel to the consumer's tiers
+	tiers    []tier       // the consumer's that are there
+	tierFrom []int64      // where the tiers are read from
 	tierEnds []int64      // where the tiers ended at acquisition; nil once they were read
 	tierNext []int64      // where the tiers were read up to
 	version  atomic.Int64 // of the lane row, for commit metadata
@@ -68,9 +71,8 @@ type source struct {
 
 // tier is a tier topic as the lane found it.
 type tier struct {
-	name  string
-	topic string
-	id    ordering.TopicID
+	retrytiers.Tier
+	id ordering.TopicID
 }
 
 // State is what a partition is doing.
@@ -116,6 +118,14 @@ func (ln *lane) setState(s State, reason string) {
 	ln.log.LogAttrs(ln.ctx, level, "partition "+string(s), slog.String("reason", reason))
 }
 
+// setSuspect says whether the lane runs one event at a time (R13).
+func (ln *lane) setSuspect(suspect bool) {
+	st := *ln.status.Load()
+	st.Suspect = suspect
+	ln.status.Store(&st)
+	ln.c.metrics.partition(ln.partition, &st)
+}
+
 // newLane makes a tenure that is about to be acquired.
 func (c *Consumer) newLane(partition int32) *lane {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -144,8 +154,14 @@ func (ln *lane) drive() {
 			call()
 		}
 		ln.intake(d)
+		if d.Trusted {
+			ln.setSuspect(false)
+		}
 		now := ln.c.clock.now()
 		acts := ln.core.Step(now, &d.Inputs)
+		if d.alone && !slices.ContainsFunc(acts.Run, func(w *ordering.Work) bool { return w.Alone }) {
+			ln.works.Unreserve() // it does not start after all
+		}
 		ln.carryOut(acts)
 		if !acts.Wake.IsZero() {
 			timer.Reset(max(0, acts.Wake.Sub(now)))

@@ -125,7 +125,7 @@ func (m *meter) counts(ln *lane, c ordering.Counts, marks ordering.Marks, ends [
 		}
 	}
 	for i, t := range ln.tiers {
-		p.SetTier(t.name, c.Waiting[i], c.Overdue[i])
+		p.SetTier(t.Name, c.Waiting[i], c.Overdue[i])
 	}
 }
 

@@ -22,18 +22,25 @@ func (c *Consumer) prepare(ctx context.Context) error {
 	if err := c.provision(ctx); err != nil {
 		return err
 	}
-	var err error
-	if c.pool, err = c.newPool(); err != nil {
+	workers, err := c.newPool()
+	if err != nil {
 		return err
 	}
-	topics := make([]string, len(c.tiers))
-	for i, t := range c.tiers {
-		topics[i] = t.Topic
+	c.mu.Lock()
+	c.pool = workers
+	c.mu.Unlock()
+	var tiers, orphans []string
+	for _, t := range c.tiers {
+		if isOrphan(t) {
+			orphans = append(orphans, t.Topic)
+		} else {
+			tiers = append(tiers, t.Topic)
+		}
 	}
 	// The group is set by Joined: callbacks may come before Join returns.
 	_, err = group.Join(ctx, group.Config{
 		Client: c.opts.Kafka, MemberHooks: c.metrics.client(c.cfg.Group, "member"), DataHooks: c.metrics.client(c.cfg.Group, "data"),
-		Group: c.cfg.Group, Sources: c.cfg.Topics, Tiers: topics, Isolation: c.cfg.Isolation,
+		Group: c.cfg.Group, Sources: c.cfg.Topics, Tiers: tiers, Orphans: orphans, Isolation: c.cfg.Isolation,
 		SessionTimeout: c.cfg.SessionTimeout, Heartbeat: c.cfg.Heartbeat, RebalanceTimeout: c.cfg.RebalanceTimeout,
 		ProduceTimeout: c.cfg.ProduceTimeout, Logger: c.log,
 	}, group.Callbacks{
@@ -111,6 +118,7 @@ func (c *Consumer) provision(ctx context.Context) error {
 	spec := retrytiers.Spec{
 		Group: c.cfg.Group, Sources: c.cfg.Topics, Tiers: retrytiers.Of(c.cfg.Group, c.cfg.Retry.Tiers),
 		Replication: c.cfg.TopicReplication,
+		Waiting:     func(ctx context.Context, tier string) (int, error) { return c.store.WaitingIn(ctx, c.cfg.Group, tier) },
 	}
 	plan, err := retrytiers.MakePlan(ctx, adm, spec)
 	if err != nil {
@@ -125,13 +133,19 @@ func (c *Consumer) provision(ctx context.Context) error {
 	if err := retrytiers.Apply(ctx, adm, plan); err != nil {
 		return err
 	}
-	c.tiers, c.tierRetention = spec.Tiers, nil
+	c.tiers = spec.Tiers
 	for _, ch := range plan.Changes {
-		c.tierRetention = append(c.tierRetention, ch.Retention)
-		if ch.Action == retrytiers.Orphan {
+		c.auditor.keeps(ch.Topic, ch.Retention)
+		if ch.Action == retrytiers.Orphan || ch.Action == retrytiers.Removable {
 			c.tiers = append(c.tiers, retrytiers.Tier{Name: strings.TrimPrefix(ch.Topic, retrytiers.Prefix(c.cfg.Group)), Topic: ch.Topic})
-			c.log.LogAttrs(ctx, slog.LevelInfo, "a retry topic is no longer configured: it is read until nothing waits in it", slog.String("topic", ch.Topic))
+			c.log.LogAttrs(ctx, slog.LevelInfo, "a retry topic is "+ch.Message, slog.String("topic", ch.Topic))
+		}
+		if ch.Action == retrytiers.Orphan {
+			c.auditor.orphans = append(c.auditor.orphans, c.tiers[len(c.tiers)-1])
 		}
 	}
 	return nil
 }
+
+// isOrphan says that a tier left the configuration: it gives no runs, and its topic may go at any time.
+func isOrphan(t retrytiers.Tier) bool { return t.Attempts == 0 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"time"
-
-	"github.com/layby-go/layby/ordering"
 )
 
 const (
@@ -28,7 +26,6 @@ func (c *Consumer) watch(ctx context.Context) {
 			c.count(ctx)
 		case <-minute.C:
 			c.refresh()
-			c.findAging(ctx)
 		}
 	}
 }
@@ -55,21 +52,17 @@ func (c *Consumer) count(ctx context.Context) {
 	c.gates()
 }
 
-// gateName is a gate as the metrics name it.
-type gateName struct{ route, dependency string }
-
 // gates publishes the gates: those that are closed, and those that were.
 func (c *Consumer) gates() {
-	now := map[gateName]bool{}
-	for _, g := range c.pool.Gates() {
-		for dependency := range g.Away {
-			now[gateName{g.Name, dependency}] = true
-			c.metrics.gate(g.Name, dependency, true)
-		}
+	now := map[Gate]bool{}
+	for _, g := range c.Gates() {
+		g.Since = time.Time{}
+		now[g] = true
+		c.metrics.gate(g.Route, g.Dependency, true)
 	}
 	for g := range c.closed {
 		if !now[g] {
-			c.metrics.gate(g.route, g.dependency, false)
+			c.metrics.gate(g.Route, g.Dependency, false)
 		}
 	}
 	c.closed = now
@@ -80,29 +73,6 @@ func (c *Consumer) refresh() {
 	for _, ln := range c.all() {
 		if ln.started.Load() {
 			ln.box.put(func(d *delivery) { d.Refresh = true })
-		}
-	}
-}
-
-// findAging finds records of the tiers that retention is about to reach: those past half of it (R11).
-func (c *Consumer) findAging(ctx context.Context) {
-	for _, ln := range c.all() {
-		if !ln.started.Load() {
-			continue
-		}
-		var list []ordering.Aging
-		for i, t := range ln.tiers {
-			below, err := c.group.OlderThan(ctx, t.topic, ln.partition, c.tierRetention[i]/2)
-			if err != nil {
-				ln.log.LogAttrs(ctx, slog.LevelWarn, "could not look for old records of a retry topic", slog.String("topic", t.topic), slog.Any("error", err))
-				continue
-			}
-			if below > 0 {
-				list = append(list, ordering.Aging{Tier: i, Below: below})
-			}
-		}
-		if len(list) > 0 {
-			ln.box.put(func(d *delivery) { d.Aging = append(d.Aging, list...) })
 		}
 	}
 }

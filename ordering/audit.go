@@ -58,6 +58,7 @@ func (l *Lane) audit() {
 		l.audits = l.audits[1:]
 		_, busy := l.reading[a.row.seq]
 		if a.row.gone || busy || a.row.making || a.row.copy == Body || a.row.lostSrc {
+			a.row.audited = false // it may be looked at again
 			continue
 		}
 		l.auditing++
@@ -82,6 +83,7 @@ func (l *Lane) audited(rd reading, c *CopyRead) {
 	}
 	w := c.Work
 	w.task = task{res: r, row: rw, slot: -1}
+	rw.audited = false
 	switch {
 	case rw.making || rw.pending > 0 || rw.copy == Body:
 	case rd.audit == auditBody:

@@ -97,6 +97,7 @@ func (l *Lane) lose(r *resource, h *row) {
 		Class: "Lost",
 		Text:  "the event's bytes can be read from nowhere: its retry record and its source record are both gone (retention?)",
 	}, false)
+	l.batch.Letters[len(l.batch.Letters)-1].Event = nil // there is none that a replay could run
 }
 
 // copyRead takes in the answer to a Read.

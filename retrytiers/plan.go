@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +28,9 @@ type Spec struct {
 	Sources     []string
 	Tiers       []Tier
 	Replication int // of topics that are created; 0 is the broker's default
+	// Waiting counts the parked events whose bytes may lie in a tier that left the configuration. Without it a plan does
+	// not say whether such a tier's topic can be removed.
+	Waiting func(ctx context.Context, tier string) (int, error)
 }
 
 // Action is what is to be done with a topic.
@@ -40,6 +44,8 @@ const (
 	Grow   Action = "grow"
 	Wrong  Action = "wrong"  // nothing that apply does: the message says what
 	Orphan Action = "orphan" // left the configuration; it is read until it is empty
+
+	Removable Action = "removable" // left the configuration, and nothing waits in it
 )
 
 // Change is one topic of a plan.
@@ -49,7 +55,7 @@ type Change struct {
 	Partitions int32             `json:"partitions"`
 	Configs    map[string]string `json:"configs,omitempty"` // to be set
 	Message    string            `json:"message,omitempty"`
-	Retention  time.Duration     `json:"-"` // as it is, or will be
+	Retention  time.Duration     `json:"-"` // as it is, or will be; 0 for without end
 }
 
 // Plan is what apply would do.
@@ -60,7 +66,9 @@ type Plan struct {
 
 // Done says that there is nothing to do.
 func (p *Plan) Done() bool {
-	return !slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Action != Keep && c.Action != Orphan })
+	return !slices.ContainsFunc(p.Changes, func(c Change) bool {
+		return c.Action != Keep && c.Action != Orphan && c.Action != Removable
+	})
 }
 
 // MakePlan compares the tier topics with what they must be. It fails when the source topics don't fit.
@@ -73,8 +81,9 @@ func MakePlan(ctx context.Context, adm *kadm.Client, s Spec) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	left := orphans(all, s)
 	var there []string
-	for _, t := range append(slices.Clone(s.Sources), topicsOf(s.Tiers)...) {
+	for _, t := range slices.Concat(s.Sources, topicsOf(s.Tiers), left) {
 		if all.Has(t) {
 			there = append(there, t)
 		}
@@ -102,13 +111,32 @@ func MakePlan(ctx context.Context, adm *kadm.Client, s Spec) (*Plan, error) {
 		}
 		p.Changes = append(p.Changes, check(t, int32(len(all[t.Topic].Partitions)), partitions, want, configs[t.Topic])) //nolint:gosec // a partition count
 	}
-	for _, name := range orphans(all, s) {
-		p.Changes = append(p.Changes, Change{
-			Topic: name, Action: Orphan, Partitions: int32(len(all[name].Partitions)), //nolint:gosec // a partition count
-			Message: "no tier of the configuration: it is read until nothing waits in it, then it can be removed",
-		})
+	for _, name := range left {
+		c := orphan(ctx, s, name, configs[name])
+		c.Partitions = int32(len(all[name].Partitions)) //nolint:gosec // a partition count
+		p.Changes = append(p.Changes, c)
 	}
 	return p, nil
+}
+
+// orphan says whether a tier topic that is not configured still holds anything.
+func orphan(ctx context.Context, s Spec, topic string, configs map[string]string) Change {
+	c := Change{
+		Topic: topic, Action: Orphan, Retention: currentRetention(configs, minRetention),
+		Message: "no tier of the configuration: it is read until nothing waits in it, then it can be removed",
+	}
+	if s.Waiting == nil {
+		return c
+	}
+	switch n, err := s.Waiting(ctx, strings.TrimPrefix(topic, Prefix(s.Group))); {
+	case err != nil:
+		c.Message += fmt.Sprintf(" (what waits in it is not known: %v)", err)
+	case n > 0:
+		c.Message = fmt.Sprintf("no tier of the configuration: it is read until the %d parked events in it have run, then it can be removed", n)
+	default:
+		c.Action, c.Message = Removable, "no tier of the configuration, and nothing waits in it: it can be removed"
+	}
+	return c
 }
 
 func topicsOf(tiers []Tier) []string {
@@ -167,9 +195,9 @@ func retention(t Tier) time.Duration { return max(minRetention, delaysKept*t.Del
 
 // check compares a topic that is there.
 func check(t Tier, have, want int32, configs, current map[string]string) Change {
-	c := Change{Topic: t.Topic, Action: Keep, Partitions: want, Configs: map[string]string{}, Retention: retention(t)}
-	if ms, err := strconv.ParseInt(current["retention.ms"], 10, 64); err == nil && ms > 0 {
-		c.Retention = time.Duration(ms) * time.Millisecond
+	c := Change{
+		Topic: t.Topic, Action: Keep, Partitions: want, Configs: map[string]string{},
+		Retention: currentRetention(current, retention(t)),
 	}
 	var wrong []string
 	for _, key := range sortedKeys(configs) {
@@ -192,6 +220,31 @@ func check(t Tier, have, want int32, configs, current map[string]string) Change 
 	}
 	c.Message = strings.Join(wrong, "; ")
 	return c
+}
+
+// currentRetention is how long a topic keeps its records, 0 for without end; otherwise when its configs don't say.
+func currentRetention(configs map[string]string, otherwise time.Duration) time.Duration {
+	ms, err := strconv.ParseInt(configs["retention.ms"], 10, 64)
+	switch {
+	case err != nil:
+		return otherwise
+	case ms < 0 || ms > math.MaxInt64/int64(time.Millisecond):
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+// Retentions looks up how long topics keep their records now, 0 for without end.
+func Retentions(ctx context.Context, adm *kadm.Client, topics ...string) (map[string]time.Duration, error) {
+	configs, err := describe(ctx, adm, topics)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]time.Duration{}
+	for _, t := range topics {
+		out[t] = currentRetention(configs[t], minRetention)
+	}
+	return out, nil
 }
 
 // enough says that a config is as it must be; limits may be wider.
@@ -282,7 +335,7 @@ func apply(ctx context.Context, adm *kadm.Client, p *Plan, c Change) error {
 		return alter(ctx, adm, c)
 	case Wrong:
 		return errors.New(c.Message)
-	case Keep, Orphan:
+	case Keep, Orphan, Removable:
 	}
 	return nil
 }
@@ -335,7 +388,7 @@ func (p *Plan) Commands() []string {
 			}
 			out = append(out, fmt.Sprintf("kafka-configs.sh %s --alter --entity-type topics --entity-name %s --add-config %s",
 				server, c.Topic, strings.Join(set, ",")))
-		case Keep, Wrong, Orphan:
+		case Keep, Wrong, Orphan, Removable:
 		}
 	}
 	return out

@@ -18,6 +18,7 @@ type Health struct {
 	mu       sync.Mutex
 	live     []named
 	ready    []named
+	notes    []named
 	stopping bool
 }
 
@@ -43,6 +44,13 @@ func (h *Health) Ready(name string, check Check) {
 	h.ready = set(h.ready, name, check)
 }
 
+// Note adds to /readyz?verbose what a person should know although the process does its work, while it is not "".
+func (h *Health) Note(name string, note Check) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.notes = set(h.notes, name, note)
+}
+
 func set(list []named, name string, check Check) []named {
 	list = slices.DeleteFunc(slices.Clone(list), func(n named) bool { return n.name == name })
 	return append(list, named{name, check})
@@ -59,21 +67,21 @@ func (h *Health) livez(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	checks := h.live
 	h.mu.Unlock()
-	answer(w, r, checks)
+	answer(w, r, checks, nil)
 }
 
 func (h *Health) readyz(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
-	checks := h.ready
+	checks, notes := h.ready, h.notes
 	if h.stopping {
 		checks = append(slices.Clone(checks), named{"process", func() string { return "stopping" }})
 	}
 	h.mu.Unlock()
-	answer(w, r, checks)
+	answer(w, r, checks, notes)
 }
 
-// answer runs the checks. It lists those that fail, with ?verbose all of them.
-func answer(w http.ResponseWriter, r *http.Request, checks []named) {
+// answer runs the checks. It lists those that fail, with ?verbose all of them and the notes.
+func answer(w http.ResponseWriter, r *http.Request, checks, notes []named) {
 	_, verbose := r.URL.Query()["verbose"]
 	var body bytes.Buffer
 	status := http.StatusOK
@@ -82,9 +90,14 @@ func answer(w http.ResponseWriter, r *http.Request, checks []named) {
 		switch {
 		case reason != "":
 			status = http.StatusServiceUnavailable
-			fmt.Fprintf(&body, "[-]%s: %s\n", c.name, strings.ReplaceAll(reason, "\n", "; "))
+			fmt.Fprintf(&body, "[-]%s: %s\n", c.name, line(reason))
 		case verbose:
 			fmt.Fprintf(&body, "[+]%s ok\n", c.name)
+		}
+	}
+	for _, n := range notes {
+		if text := n.check(); verbose && text != "" {
+			fmt.Fprintf(&body, "[!]%s: %s\n", n.name, line(text))
 		}
 	}
 	if status == http.StatusOK {
@@ -98,3 +111,5 @@ func answer(w http.ResponseWriter, r *http.Request, checks []named) {
 	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes())
 }
+
+func line(text string) string { return strings.ReplaceAll(text, "\n", "; ") }

@@ -70,6 +70,12 @@ func TestProbes(t *testing.T) {
 	check("/readyz?verbose", 503, "[+]kafka ok\n[-]orders: 3 partitions are being acquired; for 5 s\nnot ok\n")
 	reason = ""
 	check("/readyz?verbose=1", 200, "[+]kafka ok\n[+]orders ok\nok\n")
+	note := "a gate is closed\nsince noon"
+	h.Note("gates", func() string { return note })
+	check("/readyz", 200, "ok\n")
+	check("/readyz?verbose", 200, "[+]kafka ok\n[+]orders ok\n[!]gates: a gate is closed; since noon\nok\n")
+	note = ""
+	check("/readyz?verbose", 200, "[+]kafka ok\n[+]orders ok\nok\n")
 	h.Ready("orders", func() string { return "replaced" })
 	check("/readyz", 503, "[-]orders: replaced\nnot ok\n")
 	h.Ready("orders", func() string { return "" })

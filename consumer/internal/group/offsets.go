@@ -22,7 +22,7 @@ const (
 	retryTo   = 2 * time.Second
 )
 
-// Offsets reads what the group committed for a lane, every topic of which is in the answer. Offsets of open
+// Offsets reads what the group committed for a lane, every topic of which is in the answer, the orphans too. Offsets of open
 // transactions are waited for, and so is everything else that heals by itself, as long as the context lives.
 func (g *Group) Offsets(ctx context.Context, partition int32) (map[string]Committed, error) {
 	wait := retryFrom
@@ -79,8 +79,10 @@ func (g *Group) offsetsOnce(ctx context.Context, partition int32) (map[string]Co
 			out[t.Topic] = c
 		}
 	}
-	for _, topic := range g.cfg.topics() {
-		if _, ok := out[topic]; !ok {
+	for _, topic := range g.cfg.all() {
+		if _, ok := out[topic]; !ok && g.cfg.orphan(topic) {
+			out[topic] = Committed{Offset: -1, Epoch: -1}
+		} else if !ok {
 			return nil, fmt.Errorf("the broker's answer leaves out %s/%d", topic, partition)
 		}
 	}
