@@ -37,6 +37,9 @@ func Settings(brokers int) map[string]string {
 		"broker.session.timeout.ms":    "3000",
 		"broker.heartbeat.interval.ms": "500",
 
+		// Retention is a matter of seconds in some tests.
+		"log.retention.check.interval.ms": "1000",
+
 		"default.replication.factor":                                  copies,
 		"min.insync.replicas":                                         inSync,
 		"offsets.topic.replication.factor":                            copies,
