@@ -30,10 +30,19 @@ func stopf(format string, args ...any) error { return stopError{fmt.Errorf(forma
 
 // acquire takes the lane over (R8, R9): it bumps the epoch, loads, waits for a good heartbeat, and starts. It tries
 // until it succeeds, the tenure ends, or something needs a person.
-func (ln *lane) acquire() {
+//
+// A cause is why the last tenure of this process ended: the lane is stopped for a while before it tries.
+func (ln *lane) acquire(cause error) {
 	defer ln.done.Done()
 	defer close(ln.acquired)
 	wait := backoff{from: 100 * time.Millisecond, to: stoppedRetry}
+	if cause != nil {
+		ln.setState(Stopped, cause.Error())
+		wait.next = stoppedRetry
+		if !wait.sleep(ln.ctx) {
+			return
+		}
+	}
 	for {
 		err := ln.takeOver()
 		var stop stopError
@@ -54,6 +63,12 @@ func (ln *lane) acquire() {
 }
 
 func (ln *lane) takeOver() error {
+	if lease := ln.c.group.Lease(); !lease.Good() {
+		// Who takes the row without a lease could take it from its owner.
+		if err := lease.Renew(ln.ctx); err != nil {
+			return fmt.Errorf("wait for a heartbeat before taking over partition %d: %w", ln.partition, err)
+		}
+	}
 	committed, err := ln.c.group.Offsets(ln.ctx, ln.partition)
 	if err != nil {
 		return fmt.Errorf("read committed offsets of partition %d: %w", ln.partition, err)
@@ -62,11 +77,19 @@ func (ln *lane) takeOver() error {
 	if err != nil {
 		return fmt.Errorf("look up the topics of partition %d: %w", ln.partition, err)
 	}
-	tenure, loaded, err := ln.c.store.Acquire(ln.ctx, ln.key(), ln.acquireInput(topics))
-	if errors.Is(err, parking.ErrOtherCluster) {
-		return stopError{err}
+	in := ln.acquireInput(topics)
+	if in.Version, err = ln.written(committed); err != nil {
+		return err
 	}
-	if err != nil {
+	tenure, loaded, err := ln.c.store.Acquire(ln.ctx, ln.key(), in)
+	switch {
+	case errors.Is(err, parking.ErrOtherCluster):
+		return stopError{err}
+	case errors.Is(err, parking.ErrLostCommits):
+		return stopf("%w. Was Postgres restored, or did it fail over to a standby that lagged? What was recorded in between is "+
+			"missing, so nothing starts; it goes on by itself when the commits are back. If the rows were removed on purpose, "+
+			"delete the group's committed offsets as well", err)
+	case err != nil:
 		return fmt.Errorf("take over partition %d: %w", ln.partition, err)
 	}
 	if err := ln.begin(tenure, loaded, topics, committed); err != nil {
@@ -90,18 +113,28 @@ func (ln *lane) begin(
 	}
 	ln.tenure, ln.epoch, ln.laneID = tenure, loaded.Epoch, loaded.LaneID
 	ln.version.Store(loaded.Version)
-	if err := ln.checkPartitionCount(topics, loaded); err != nil {
+	if err := ln.checkPartitionCount(topics); err != nil {
 		return err
 	}
 	cfg := ln.coreConfig(loaded)
 	starts := map[string]group.Start{}
+	begun := []group.Commit(nil)
 	for i, s := range ln.sources {
-		src, start, err := ln.sourceStart(s, committed[s.topic], loaded.Sources[i], loaded)
+		b, err := ln.sourceStart(s, committed[s.topic], loaded.Sources[i], loaded.Handover)
 		if err != nil {
 			return err
 		}
-		cfg.Sources[i] = src
-		starts[s.topic] = start
+		cfg.Sources[i] = ordering.Source{Topic: s.topic, ID: s.id, Start: b.at.Offset, Commit: b.at.Offset, Done: b.done}
+		starts[s.topic] = b.at
+		if b.anew {
+			tenure.Begin(i, ordering.Mark{Offset: b.at.Offset, Epoch: b.at.Epoch})
+			begun = append(begun, group.Commit{
+				Partition: ln.partition, Topic: s.topic, TopicID: s.id, Tenure: ln.holding, Offset: b.at.Offset, Epoch: b.at.Epoch, Back: true,
+			})
+		}
+	}
+	if err := ln.record(begun, loaded); err != nil {
+		return err
 	}
 	if err := ln.tierStarts(committed, loaded, starts); err != nil {
 		return err
@@ -128,88 +161,147 @@ func (ln *lane) acquireInput(topics map[string]group.Topic) parking.AcquireInput
 	return in
 }
 
-// checkPartitionCount stops a lane whose topics grew: its resources may move to other partitions (R12).
-func (ln *lane) checkPartitionCount(topics map[string]group.Topic, loaded *parking.Loaded) error {
+// written is a version that the lane's row has had: it rode with the commits, or was seen by a tenure of this process that
+// lost it (R10).
+func (ln *lane) written(committed map[string]group.Committed) (int64, error) {
+	ln.c.mu.Lock()
+	version := ln.c.versions[ln.partition]
+	ln.c.mu.Unlock()
 	for _, s := range ln.sources {
-		if now := int(topics[s.topic].Partitions); now != loaded.PartitionCount {
-			return stopf("%s has %d partitions, but partition %d works under %d: the topic grew, and order across the "+
-				"change is not kept by this version; bring the consumer to rest before the topic grows",
-				s.topic, now, ln.partition, loaded.PartitionCount)
+		m, ours, err := parseMetadata(committed[s.topic].Metadata, committed[s.topic].Offset)
+		if err != nil {
+			return 0, stopf("%s/%d: %w", s.topic, ln.partition, err)
 		}
+		if ours {
+			version = max(version, m.version)
+		}
+	}
+	return version, nil
+}
+
+// record makes durable where sources begin that don't go on from where the lane's row says: found again after a crash, a
+// start could lie elsewhere, and behind events.
+func (ln *lane) record(begun []group.Commit, loaded *parking.Loaded) error {
+	if len(begun) == 0 {
+		return nil
+	}
+	done, err := ln.tenure.Write(ln.ctx, &ordering.Write{Version: loaded.Version, Seq: loaded.Seq})
+	if err != nil {
+		return fmt.Errorf("record where partition %d begins: %w", ln.partition, err)
+	}
+	loaded.Version = done.Version
+	ln.version.Store(done.Version)
+	for i := range begun {
+		begun[i].Metadata = ln.plainMetadata()
+	}
+	if err := ln.c.group.Commit(ln.ctx, begun); err != nil {
+		return fmt.Errorf("commit where partition %d begins: %w", ln.partition, err)
 	}
 	return nil
 }
 
-// sourceStart decides where a source topic is read from (R2) and what a clean handover left finished above.
-func (ln *lane) sourceStart(
-	s source, c group.Committed, row parking.SourceMark, loaded *parking.Loaded,
-) (ordering.Source, group.Start, error) {
-	out := ordering.Source{Topic: s.topic, ID: s.id, Commit: -1}
+// checkPartitionCount stops a lane whose topics grew, until nothing of the consumer waits and all is read: its resources
+// may have moved to other partitions (R12).
+func (ln *lane) checkPartitionCount(topics map[string]group.Topic) error {
+	first, now := ln.sources[0].topic, topics[ln.sources[0].topic].Partitions
+	for _, s := range ln.sources {
+		if n := topics[s.topic].Partitions; n != now {
+			return stopf("%s has %d partitions, but %s has %d: the source topics of a consumer must have equally many", s.topic, n, first, now)
+		}
+	}
+	counts, err := ln.c.store.PartitionCounts(ln.ctx, ln.c.cfg.Group)
+	if err != nil {
+		return err
+	}
+	for _, before := range counts {
+		if int32(before) == now { //nolint:gosec // a partition count
+			continue
+		}
+		unread, err := ln.c.group.Unread(ln.ctx, int32(before)) //nolint:gosec // a partition count
+		if err != nil {
+			return err
+		}
+		if unread > 0 {
+			return stopf("%s: %d records of the %d partitions are not done yet", ln.grown(before, now), unread, before)
+		}
+		waiting, err := ln.c.store.Resize(ln.ctx, ln.c.cfg.Group, int(now))
+		if err != nil {
+			return err
+		}
+		if waiting > 0 {
+			return stopf("%s: %d resources wait in Postgres", ln.grown(before, now), waiting)
+		}
+		ln.log.LogAttrs(ln.ctx, slog.LevelInfo, "the source topics have another number of partitions; nothing waited, so the consumer works under it from now on",
+			slog.Int("before", before), slog.Int("now", int(now)))
+		return nil
+	}
+	return nil
+}
+
+func (ln *lane) grown(before int, now int32) string {
+	return fmt.Sprintf("%s had %d partitions and has %d now, so events of one resource may lie in two; to keep their order nothing "+
+		"starts before the consumer is at rest. To go on without that order set partition_count = %d in its rows of the table partitions", ln.sources[0].topic, before, now, now)
+}
+
+// beginning is where a source topic is read from.
+type beginning struct {
+	at   group.Start
+	done []ordering.Range // finished above it, left by a clean handover
+	anew bool             // neither the group nor the lane's row has it yet
+}
+
+// sourceStart decides where a source topic is read from (R2).
+func (ln *lane) sourceStart(s source, c group.Committed, row parking.SourceMark, handover []byte) (beginning, error) {
 	if row.Commit >= 0 && row.ID != s.id {
 		ln.log.LogAttrs(ln.ctx, slog.LevelWarn, "topic was deleted and created again: reading it from offset 0; parked events keep their copies",
 			slog.String("topic", s.topic))
-		return out, group.Start{Offset: 0, Epoch: -1}, nil
+		return beginning{at: group.Start{Offset: 0, Epoch: -1}, anew: true}, nil
 	}
 	if c.Offset < 0 && row.Commit < 0 {
 		at, err := ln.c.group.ResolveStart(ln.ctx, s.topic, ln.partition, ln.c.cfg.Start)
 		if err != nil {
-			return out, group.Start{}, fmt.Errorf("find the start of %s/%d: %w", s.topic, ln.partition, err)
+			return beginning{}, fmt.Errorf("find the start of %s/%d: %w", s.topic, ln.partition, err)
 		}
-		// Committed at once: a start that is asked for again after a crash could lie behind events.
-		if err := ln.c.group.Commit(ln.ctx, []group.Commit{{
-			Partition: ln.partition, Topic: s.topic, Offset: at.Offset, Epoch: at.Epoch, Metadata: ln.plainMetadata(),
-		}}); err != nil {
-			return out, group.Start{}, fmt.Errorf("commit the start of %s/%d: %w", s.topic, ln.partition, err)
-		}
-		out.Start, out.Commit = at.Offset, at.Offset
-		return out, at, nil
+		return beginning{at: at, anew: true}, nil
 	}
-	m, ours, err := parseMetadata(c.Metadata, c.Offset)
-	if err != nil {
-		return out, group.Start{}, stopf("%s/%d: %w", s.topic, ln.partition, err)
-	}
-	if ours && m.version > loaded.Version-1 {
-		return out, group.Start{}, stopf("%s/%d: Postgres lost commits: its row of the partition has version %d, but version %d "+
-			"was committed with the offsets. Was it restored, or did it fail over to a standby that lagged? What was "+
-			"recorded in between is missing, so nothing starts",
-			s.topic, ln.partition, loaded.Version-1, m.version)
-	}
-	start := group.Start{Offset: c.Offset, Epoch: c.Epoch}
+	b := beginning{at: group.Start{Offset: c.Offset, Epoch: c.Epoch}}
 	if row.Commit > c.Offset {
 		if c.Offset >= 0 {
 			ln.log.LogAttrs(ln.ctx, slog.LevelWarn, "the group's committed offset lies below what this partition had committed: somebody moved it; going on from the higher one",
 				slog.String("topic", s.topic), slog.Int64("group", c.Offset), slog.Int64("recorded", row.Commit))
 		}
-		start = group.Start{Offset: row.Commit, Epoch: -1}
-		m.done = nil
+		b.at = group.Start{Offset: row.Commit, Epoch: -1}
+	} else if m, ours, err := parseMetadata(c.Metadata, c.Offset); ours && err == nil {
+		b.done = m.done
 	}
-	out.Start, out.Commit, out.Done = start.Offset, start.Offset, m.done
-	if len(out.Done) == 0 {
-		out.Done = handedOver(loaded.Handover, s.topic, start.Offset)
+	if len(b.done) == 0 {
+		b.done = handedOver(handover, s.topic, b.at.Offset)
 	}
-	start, err = ln.checkRange(s, start)
-	out.Start = start.Offset
-	return out, start, err
+	return ln.checkRange(s, b)
 }
 
 // checkRange names a gap between where a source is to be read from and what the log still holds. The lane stops
 // there, unless the configuration says to go on at the earliest record.
-func (ln *lane) checkRange(s source, start group.Start) (group.Start, error) {
+func (ln *lane) checkRange(s source, b beginning) (beginning, error) {
 	first, end, err := ln.c.group.Range(ln.ctx, s.topic, ln.partition)
 	if err != nil {
-		return start, fmt.Errorf("look up the range of %s/%d: %w", s.topic, ln.partition, err)
+		return b, fmt.Errorf("look up the range of %s/%d: %w", s.topic, ln.partition, err)
 	}
-	if start.Offset >= first && start.Offset <= end {
-		return start, nil
+	wanted := b.at.Offset
+	if wanted >= first && wanted <= end {
+		return b, nil
 	}
-	if ln.c.cfg.OnOffsetsLost == config.EarliestWhenLost && start.Offset < first {
-		ln.log.LogAttrs(ln.ctx, slog.LevelError, "records were deleted before they were read: going on at the earliest",
-			slog.String("topic", s.topic), slog.Int64("wanted", start.Offset), slog.Int64("first", first), slog.Int64("end", end))
-		return group.Start{Offset: first, Epoch: -1}, nil
+	what, others := "records were deleted before they were read", "or move the group's offset forward on purpose"
+	if wanted > end {
+		what, others = "records at the end of the log were lost, which had been read", "which runs what is there again"
 	}
-	return start, stopf("%s/%d: offset %d is to be read next, but the log holds %d to %d: records were lost. Raise the topic's "+
-		"retention; to go on at the earliest record set on_offsets_lost: earliest, or move the group's offset on purpose",
-		s.topic, ln.partition, start.Offset, first, end)
+	if ln.c.cfg.OnOffsetsLost == config.EarliestWhenLost {
+		ln.log.LogAttrs(ln.ctx, slog.LevelError, what+": going on at the earliest",
+			slog.String("topic", s.topic), slog.Int64("wanted", wanted), slog.Int64("first", first), slog.Int64("end", end))
+		return beginning{at: group.Start{Offset: first, Epoch: -1}, anew: true}, nil
+	}
+	return b, stopf("%s/%d: offset %d is to be read next, but the log holds %d to %d: %s. To go on at the earliest record set "+
+		"on_offsets_lost: earliest, %s", s.topic, ln.partition, wanted, first, end, what, others)
 }
 
 // tierStarts decides where the tiers are read from, and how far they must be read before a copy counts as missing.

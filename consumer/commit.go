@@ -130,14 +130,16 @@ func (ln *lane) commits(m ordering.Marks, done bool) []group.Commit {
 			ln.overflow = append(ln.overflow, topicRanges{topic: s.topic, commit: m.Sources[i].Offset, ranges: md.done})
 		}
 		list = append(list, group.Commit{
-			Partition: ln.partition, Topic: s.topic, TopicID: s.id,
+			Partition: ln.partition, Topic: s.topic, TopicID: s.id, Tenure: ln.holding,
 			Offset: m.Sources[i].Offset, Epoch: m.Sources[i].Epoch, Metadata: text,
 		})
 	}
 	for i, t := range ln.tiers {
 		// Where nothing came since: the last owner may have known a position that it could not commit any more.
 		if at := max(m.Tiers[i], ln.tierFrom[i]); at > 0 {
-			list = append(list, group.Commit{Partition: ln.partition, Topic: t.Topic, TopicID: t.id, Offset: at, Epoch: -1})
+			list = append(list, group.Commit{
+				Partition: ln.partition, Topic: t.Topic, TopicID: t.id, Tenure: ln.holding, Offset: at, Epoch: -1,
+			})
 		}
 	}
 	return list

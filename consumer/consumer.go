@@ -72,7 +72,8 @@ type Consumer struct {
 	lanes    map[int32]*lane
 	owned    map[int32]bool // what the group has assigned to us
 	stopping bool
-	wg       sync.WaitGroup // lanes that are being acquired again
+	wg       sync.WaitGroup  // lanes that are being acquired again
+	versions map[int32]int64 // of the rows of lanes for which Postgres lost commits (R10)
 	lastGood group.Generation
 	notified chan struct{}
 	closed   map[Gate]bool // gates that were closed when they were last published; watch's own
@@ -99,6 +100,7 @@ func New(o Options) (*Consumer, error) {
 	}
 	c := &Consumer{
 		cfg: o.Config, opts: o, store: o.Store, ghosts: newGhosts(), lanes: map[int32]*lane{}, owned: map[int32]bool{},
+		versions: map[int32]int64{},
 		notified: make(chan struct{}, 1),
 		log:      o.Logger.With(slog.String("consumer", o.Config.Group)),
 	}
@@ -174,6 +176,9 @@ func (c *Consumer) Run(ctx context.Context, grace time.Duration) error {
 	return nil
 }
 
+// leaveTime is how long leaving the group may take: the others wait for our session to end otherwise.
+const leaveTime = 5 * time.Second
+
 // stop lets every lane go at once and leaves the group.
 func (c *Consumer) stop(grace time.Duration) {
 	c.mu.Lock()
@@ -187,8 +192,10 @@ func (c *Consumer) stop(grace time.Duration) {
 	if err := c.pool.Stop(stopped); err != nil {
 		c.log.LogAttrs(ctx, slog.LevelWarn, "stopped with handlers that ignore their context", slog.Any("error", err))
 	}
-	c.group.Leave(ctx)
 	c.wg.Wait()
+	left, cancelLeave := context.WithTimeout(context.Background(), leaveTime)
+	defer cancelLeave()
+	c.group.Leave(left)
 }
 
 // letGo releases partitions, all of them for nil, and waits until they are.
@@ -246,13 +253,14 @@ func (c *Consumer) assigned(partition int32) {
 	c.mu.Lock()
 	c.owned[partition] = true
 	c.mu.Unlock()
-	c.begin(partition)
+	c.begin(partition, nil, nil)
 }
 
-// begin starts a tenure of a partition that is still ours and has none.
-func (c *Consumer) begin(partition int32) {
+// begin starts a tenure of a partition that is still ours, after the old one, nil for none. With a cause it is stopped at
+// first.
+func (c *Consumer) begin(partition int32, old *lane, cause error) {
 	c.mu.Lock()
-	if c.stopping || !c.owned[partition] || c.lanes[partition] != nil {
+	if c.stopping || !c.owned[partition] || c.lanes[partition] != old {
 		c.mu.Unlock()
 		return
 	}
@@ -261,7 +269,7 @@ func (c *Consumer) begin(partition int32) {
 	c.mu.Unlock()
 	ln.setState(Acquiring, "")
 	ln.done.Add(1)
-	go ln.acquire()
+	go ln.acquire(cause)
 }
 
 // revoked lets lanes go while their next owner waits: half the session timeout is theirs at most, since a rebalance
@@ -278,13 +286,14 @@ func (c *Consumer) lost(partitions []int32) {
 	}
 }
 
-// reacquire ends a lane's tenure and starts a new one, as long as the group says that it is ours: its row was taken by
-// another owner, or, in good order, its topics can't be read on from where they were.
-func (c *Consumer) reacquire(old *lane, inOrder bool) {
+// reacquire ends a lane's tenure and starts a new one, for as long as the group says that the lane is ours: its row was
+// taken by another owner, or something is wrong that the new tenure finds again and names. Meanwhile the old one stays in
+// its place, so that whoever takes the partition from us waits until its handlers have returned (G2).
+func (c *Consumer) reacquire(old *lane, how restart) {
 	c.mu.Lock()
-	mine := c.lanes[old.partition] == old && !c.stopping
+	mine := c.lanes[old.partition] == old && !c.stopping && !old.again
 	if mine {
-		delete(c.lanes, old.partition)
+		old.again = true
 		c.wg.Add(1)
 	}
 	c.mu.Unlock()
@@ -293,15 +302,19 @@ func (c *Consumer) reacquire(old *lane, inOrder bool) {
 	}
 	go func() {
 		defer c.wg.Done()
-		if inOrder {
+		if how.inOrder {
 			old.release(context.Background(), c.cfg.SessionTimeout/2)
 		} else {
 			old.end()
 		}
-		if c.group.Lease().Good() {
-			c.begin(old.partition)
-		}
+		c.begin(old.partition, old, how.cause)
 	}()
+}
+
+// restart says how a lane is acquired again.
+type restart struct {
+	inOrder bool  // what it finished is recorded and committed before
+	cause   error // it stays stopped for a while, for this reason; nil to begin at once
 }
 
 // Statuses lists the owned partitions.

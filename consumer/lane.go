@@ -24,6 +24,7 @@ import (
 type lane struct {
 	c         *Consumer
 	partition int32
+	holding   int64 // of the lane in the group, which may take it away and give it back
 	log       *slog.Logger
 	ctx       context.Context // ends when the tenure does
 	cancel    context.CancelFunc
@@ -55,6 +56,9 @@ type lane struct {
 		sync.Mutex
 		results []ordering.Result // of handlers that ended while the lease had lapsed
 	}
+	again    bool // it is being let go to be acquired again; guarded by the consumer's mu
+	leave    sync.Once
+	over     sync.Once
 	leaving  atomic.Bool
 	idle     chan struct{} // closed when nothing is under way after a stop
 	idleOnce sync.Once
@@ -130,7 +134,7 @@ func (ln *lane) setSuspect(suspect bool) {
 func (c *Consumer) newLane(partition int32) *lane {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &lane{
-		c: c, partition: partition, ctx: ctx, cancel: cancel,
+		c: c, partition: partition, holding: c.group.Tenure(partition), ctx: ctx, cancel: cancel,
 		log: c.log.With(slog.Int("partition", int(partition))),
 		box: newMailbox(), writes: make(chan *ordering.Write, 1), reads: newQueue[ordering.Read](), cache: newCopyCache(),
 		acquired: make(chan struct{}), idle: make(chan struct{}),

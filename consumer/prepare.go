@@ -79,7 +79,7 @@ func (c *Consumer) fetchError(partition int32, topic string, err error) {
 	}
 	ln.log.LogAttrs(ln.ctx, slog.LevelError, "a topic can't be read on", slog.String("topic", topic), slog.Any("error", err))
 	// A new tenure looks at where the logs begin and end, and either goes on or stops with both offsets named.
-	c.reacquire(ln, true)
+	c.reacquire(ln, restart{inOrder: true})
 }
 
 // renewed tells the lanes of a good heartbeat.

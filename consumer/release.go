@@ -27,8 +27,12 @@ var errLapsed = errors.New("layby: the lease has lapsed")
 var errLost = errors.New("layby: the partition was lost")
 
 // release lets the lane go in good order: nothing new starts, running handlers get until the deadline, what they did is
-// recorded, and offsets are committed with what is finished above them.
+// recorded, and offsets are committed with what is finished above them. Called again it waits for the first call.
 func (ln *lane) release(ctx context.Context, wait time.Duration) {
+	ln.leave.Do(func() { ln.letGo(ctx, wait) })
+}
+
+func (ln *lane) letGo(ctx context.Context, wait time.Duration) {
 	ln.setState(Leaving, "")
 	if !ln.started.Load() {
 		ln.end()
@@ -114,8 +118,10 @@ func (ln *lane) commitLast(ctx context.Context) error {
 }
 
 // end stops the tenure's goroutines and waits for them. Handlers that still run keep their resources locked for the
-// next tenure of this process (R9).
-func (ln *lane) end() {
+// next tenure of this process (R9). Called again it waits for the first call.
+func (ln *lane) end() { ln.over.Do(ln.finish) }
+
+func (ln *lane) finish() {
 	ln.cancel()
 	<-ln.acquired
 	if ln.started.Load() {

@@ -48,18 +48,23 @@ func (ln *lane) alone(w *ordering.Write) (*ordering.Write, bool) {
 	return w, true
 }
 
-// writeFailed lets the lane go: another owner has it, or the tenure ended. When our own heartbeat is still good, the
-// row was taken by mistake and is acquired again.
+// writeFailed ends the tenure: nothing more of it can be recorded, so nothing more may run or be committed. Another owner
+// may have the lane's row, by mistake when our heartbeat is still good; then it is acquired again. So it is, after a while,
+// when Postgres lost commits or refuses the lane's writes: the reason may go.
 func (ln *lane) writeFailed(err error) {
-	if ln.ctx.Err() != nil {
-		return
+	switch {
+	case ln.ctx.Err() != nil:
+	case errors.Is(err, parking.ErrFenced):
+		ln.log.LogAttrs(ln.ctx, slog.LevelWarn, "the partition was taken over by another owner", slog.Any("error", err))
+		ln.c.reacquire(ln, restart{})
+	case errors.Is(err, parking.ErrLostCommits):
+		ln.c.mu.Lock()
+		ln.c.versions[ln.partition] = ln.version.Load()
+		ln.c.mu.Unlock()
+		ln.c.reacquire(ln, restart{cause: err})
+	default:
+		ln.c.reacquire(ln, restart{cause: err})
 	}
-	if !errors.Is(err, parking.ErrFenced) {
-		ln.setState(Stopped, err.Error())
-		return
-	}
-	ln.log.LogAttrs(ln.ctx, slog.LevelWarn, "the partition was taken over by another owner", slog.Any("error", err))
-	ln.c.reacquire(ln, false)
 }
 
 func (ln *lane) key() parking.Lane {

@@ -44,6 +44,8 @@ type AcquireInput struct {
 	Tiers   []Tier
 	// PartitionCount goes into a row that is new.
 	PartitionCount int
+	// Version is one that the lane's row is known to have had: a row that lies behind it has lost commits (R10).
+	Version int64
 }
 
 // SourceMark is what the lane's row knows of a source topic. Its ID is the zero TopicID when it knows nothing.
@@ -77,7 +79,8 @@ type Loaded struct {
 }
 
 // Acquire takes a lane over (R8): the lane's row gets a new epoch and owner, whatever the old owner has under way is
-// fenced off, and then what is parked is loaded. It waits for Postgres as long as ctx lives.
+// fenced off, and then what is parked is loaded. It waits for Postgres as long as ctx lives. ErrOtherCluster and
+// ErrLostCommits leave everything as it is.
 func (s *Store) Acquire(ctx context.Context, lane Lane, in AcquireInput) (*Tenure, *Loaded, error) {
 	t := &Tenure{store: s, lane: lane, owner: uuid.New(), busy: semaphore.NewWeighted(1)}
 	o := &outage{store: s, what: "take " + lane.String(), hook: lane.Away}
@@ -91,6 +94,10 @@ func (s *Store) Acquire(ctx context.Context, lane Lane, in AcquireInput) (*Tenur
 		if errors.As(err, &pg) && pg.Code == codeOtherCluster {
 			o.over(ctx)
 			return nil, nil, fmt.Errorf("take %s: %w: its rows are of cluster %s, this one is %s", &lane, ErrOtherCluster, pg.Detail, lane.ClusterID)
+		}
+		if errors.As(err, &pg) && pg.Code == codeLostCommits {
+			o.over(ctx)
+			return nil, nil, fmt.Errorf("take %s: %w: its row is at version %s, and was at %d", &lane, ErrLostCommits, pg.Detail, in.Version)
 		}
 		if err := o.failed(ctx, err); err != nil {
 			return nil, nil, fmt.Errorf("take %s: %w", &lane, err)
@@ -111,7 +118,7 @@ func (t *Tenure) attempt(ctx context.Context, o *outage, in AcquireInput) (*Load
 	l := &Loaded{}
 	var sources, tiers, starting []byte
 	err = conn.QueryRow(ctx, t.store.sql.acquire, t.lane.Consumer, t.lane.Partition, t.lane.ClusterID, t.owner,
-		in.PartitionCount, t.store.instance).Scan(&l.LaneID, &l.Epoch, &l.Version, &l.Seq, &sources, &tiers,
+		in.PartitionCount, in.Version, t.store.instance).Scan(&l.LaneID, &l.Epoch, &l.Version, &l.Seq, &sources, &tiers,
 		&l.PartitionCount, &starting, &l.UncleanEnds, &l.Handover, &l.ClusterID, &l.Now)
 	if err != nil {
 		return nil, err

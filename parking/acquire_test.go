@@ -2,6 +2,7 @@ package parking
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -105,5 +106,90 @@ func TestLostCommitsAreNoticed(t *testing.T) {
 	d.exec(t, "update {{schema}}.partitions set version = version - 2")
 	if _, err := tenure.Write(t.Context(), &ordering.Write{Version: tenure.version}); !errors.Is(err, ErrLostCommits) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// However often a new owner tries, the row does not come near the version that it once had.
+func TestARowThatLostCommitsIsNotTaken(t *testing.T) {
+	d := newDatabase(t)
+	s := d.store(t)
+	tenure, _ := acquire(t, s)
+	if err := tenure.End(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	in := input
+	for in.Version = tenure.version + 1; in.Version < tenure.version+5; in.Version++ {
+		if _, _, err := s.Acquire(t.Context(), lane0, in); !errors.Is(err, ErrLostCommits) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if version := value[int64](t, d, "select version from {{schema}}.partitions"); version != tenure.version {
+		t.Errorf("version %d, want %d", version, tenure.version)
+	}
+	in.Version = tenure.version
+	if _, _, err := s.Acquire(t.Context(), lane0, in); err != nil {
+		t.Errorf("with all commits: %v", err)
+	}
+	fresh := lane0
+	fresh.Partition = 1
+	if _, _, err := s.Acquire(t.Context(), fresh, in); !errors.Is(err, ErrLostCommits) {
+		t.Errorf("a row that is gone: %v", err)
+	}
+	if n := value[int](t, d, "select count(*) from {{schema}}.partitions"); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+func TestABeginningTakesTheMarkBack(t *testing.T) {
+	d := newDatabase(t)
+	s := d.store(t)
+	tenure, _ := acquire(t, s)
+	write(t, tenure, ordering.Write{Marks: ordering.Marks{Sources: []ordering.Mark{{Offset: 100, Epoch: 4}}, Tiers: []int64{9}}})
+	tenure.Begin(0, ordering.Mark{Offset: 3, Epoch: -1})
+	write(t, tenure, ordering.Write{})
+	_, l := acquire(t, s)
+	if l.Sources[0].Commit != 3 || l.Sources[0].Epoch != -1 || l.Sources[0].ID != ordersID || l.Tiers[0].Position != 9 {
+		t.Errorf("source %+v, tier %+v", l.Sources[0], l.Tiers[0])
+	}
+}
+
+func TestResizeWaitsUntilNothingWaits(t *testing.T) {
+	d := newDatabase(t)
+	s := d.store(t)
+	tenure, _ := acquire(t, s)
+	other := lane0
+	other.Partition = 5
+	if _, _, err := s.Acquire(t.Context(), other, input); err != nil {
+		t.Fatal(err)
+	}
+	counts := func() []int {
+		t.Helper()
+		list, err := s.PartitionCounts(t.Context(), lane0.Consumer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	resize := func(want int) {
+		t.Helper()
+		if waiting, err := s.Resize(t.Context(), lane0.Consumer, 24); err != nil || waiting != want {
+			t.Fatalf("%d wait, want %d: %v", waiting, want, err)
+		}
+	}
+	state := ordering.ResourceState{Resource: "a"}
+	write(t, tenure, ordering.Write{Seq: 1, Resources: []ordering.ResourceState{state}})
+	resize(1)
+	if got := counts(); !slices.Equal(got, []int{12}) {
+		t.Fatalf("counts %v", got)
+	}
+	state.Drained = true
+	write(t, tenure, ordering.Write{Resources: []ordering.ResourceState{state}})
+	resize(0)
+	if got := counts(); !slices.Equal(got, []int{24}) {
+		t.Fatalf("counts %v", got)
+	}
+	write(t, tenure, ordering.Write{})
+	if list, err := s.PartitionCounts(t.Context(), "nobody"); err != nil || len(list) != 0 {
+		t.Errorf("of nobody: %v, %v", list, err)
 	}
 }

@@ -21,8 +21,8 @@ type tierDoc struct {
 	Position int64     `json:"position"`
 }
 
-// marks are a tenure's view of its topics: what goes into the lane's row with every write. A mark never goes back; a
-// topic with a new id begins anew.
+// marks are a tenure's view of its topics: what goes into the lane's row with every write. A mark goes back by
+// Begin alone; a topic with a new id begins anew.
 type marks struct {
 	in      AcquireInput
 	sources []sourceDoc

@@ -22,6 +22,7 @@ const (
 const (
 	codeFenced       = "LB001"
 	codeOtherCluster = "LB002"
+	codeLostCommits  = "LB003"
 	codeReadOnly     = "25006"
 )
 

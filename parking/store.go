@@ -95,6 +95,25 @@ func (s *Store) WaitingIn(ctx context.Context, consumer, tier string) (int, erro
 	return n, nil
 }
 
+// PartitionCounts are the numbers of partitions that the rows of a consumer's lanes work under: one, unless its topics grew
+// (R12).
+func (s *Store) PartitionCounts(ctx context.Context, consumer string) ([]int, error) {
+	var list []int
+	if err := s.pool.QueryRow(ctx, s.sql.counts, consumer).Scan(&list); err != nil {
+		return nil, fmt.Errorf("read the partition counts of %s: %w", consumer, err)
+	}
+	return list, nil
+}
+
+// Resize moves all lanes of a consumer to another number of partitions, if none of its resources waits in any of them; it
+// tells how many do.
+func (s *Store) Resize(ctx context.Context, consumer string, partitions int) (waiting int, err error) {
+	if err := s.pool.QueryRow(ctx, s.sql.resize, consumer, partitions).Scan(&waiting); err != nil {
+		return 0, fmt.Errorf("move %s to %d partitions: %w", consumer, partitions, err)
+	}
+	return waiting, nil
+}
+
 // Now is Postgres's clock.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	var now time.Time

@@ -30,6 +30,12 @@ type Tenure struct {
 // Epoch is the lane's epoch under this tenure: the fencing token of its handlers.
 func (t *Tenure) Epoch() int64 { return t.epoch }
 
+// Begin says where a source topic begins, by its place in AcquireInput, when that is not where the lane's row says (R2). The
+// mark goes into the row with the next write, also when it lies below the one there.
+func (t *Tenure) Begin(source int, at ordering.Mark) {
+	t.marks.sources[source].Commit, t.marks.sources[source].Epoch = at.Offset, at.Epoch
+}
+
 // Bodies reads the bytes of parked events that are in their rows. A seq without a body is not in the answer. Attempt and
 // Token of the events are not set.
 func (t *Tenure) Bodies(ctx context.Context, seqs []int64) (map[int64]layby.Event, error) {

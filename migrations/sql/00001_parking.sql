@@ -116,7 +116,8 @@ comment on column {{schema}}.parked_events.headers is 'the record''s headers in 
 
 -- +goose StatementBegin
 create function {{schema}}.take_partition(
-    in_consumer text, in_partition integer, in_cluster text, in_owner uuid, in_count integer, in_instance text
+    in_consumer text, in_partition integer, in_cluster text, in_owner uuid, in_count integer, in_version bigint,
+    in_instance text
 ) returns setof {{schema}}.partitions
 language plpgsql security definer set search_path = {{schema}}, pg_temp as $$
 declare
@@ -130,6 +131,10 @@ begin
     if p.cluster_id <> in_cluster then
         raise exception 'partition % of % belongs to Kafka cluster %, not %', in_partition, in_consumer, p.cluster_id, in_cluster
             using errcode = 'LB002', detail = p.cluster_id;
+    end if;
+    if p.version < in_version then
+        raise exception 'partition % of % is at version %, but version % was written', in_partition, in_consumer, p.version, in_version
+            using errcode = 'LB003', detail = p.version;
     end if;
     if p.owner = in_owner then -- asked again after an answer that was lost
         return next p;
@@ -152,6 +157,23 @@ end $$;
 -- +goose StatementEnd
 
 comment on function {{schema}}.take_partition is 'gives a partition to a new owner (used by the consumer)';
+
+-- +goose StatementBegin
+create function {{schema}}.resize(in_consumer text, in_count integer) returns integer
+language plpgsql security definer set search_path = {{schema}}, pg_temp as $$
+declare
+    waiting integer;
+begin
+    perform from partitions where consumer = in_consumer order by partition for update; -- no write until we are done
+    select count(*) into waiting from parked_resources where consumer = in_consumer and state <> 'drained';
+    if waiting = 0 then
+        update partitions set partition_count = in_count where consumer = in_consumer and partition_count <> in_count;
+    end if;
+    return waiting;
+end $$;
+-- +goose StatementEnd
+
+comment on function {{schema}}.resize is 'moves a consumer to another number of partitions if nothing of it waits; the number of resources that do (used by the consumer)';
 
 -- +goose StatementBegin
 create function {{schema}}.fence(
@@ -184,6 +206,7 @@ comment on function {{schema}}.fence is 'first statement of every write: fails u
 
 -- +goose Down
 drop function {{schema}}.fence;
+drop function {{schema}}.resize;
 drop function {{schema}}.take_partition;
 drop table {{schema}}.parked_events;
 drop table {{schema}}.parked_resources;

@@ -25,6 +25,8 @@ type Commit struct {
 	// Tenure is the holding of the lane that the offset was worked out under; 0 to leave that unchecked. A commit of an
 	// earlier one is fenced, although the lane may be ours again.
 	Tenure int64
+	// Back says that the offset may lie below what was committed: the topic is read from there again on purpose (R2).
+	Back bool
 }
 
 // ErrRebalancing says that the group could not take a commit because it was being rebalanced. It is no refusal: the same
@@ -38,8 +40,8 @@ const (
 
 // Commit commits and waits for the answer. An error that wraps ErrFenced means that a lane is no longer ours; one that
 // wraps ErrRebalancing, and any other, that it may be tried again. Partitions fail alone: those that the error does not
-// name are committed. Commits are sent one after another, and one that would take an offset of the same tenure back is
-// left out.
+// name are committed. Commits are sent one after another, and one that would take an offset of the same tenure back
+// without saying so is left out.
 //
 // The request is our own. The client's commit waits until a rebalance has ended, which the slowest member decides; Kafka
 // takes commits while members are on their way, and refuses them only between join and sync.
@@ -111,7 +113,7 @@ func (g *Group) committable(list []Commit) (ours []Commit, failed error) {
 		case h == nil || c.Tenure != 0 && c.Tenure != h.tenure:
 			failed = errors.Join(failed, fmt.Errorf("commit %s/%d@%d: %w", c.Topic, c.Partition, c.Offset, ErrFenced))
 		case c.TopicID != (ordering.TopicID{}) && c.TopicID != g.ids[c.Topic]:
-		case c.Offset >= h.committed[c.Topic]:
+		case c.Back || c.Offset >= h.committed[c.Topic]:
 			ours = append(ours, c)
 		}
 	}
@@ -166,6 +168,9 @@ func (g *Group) committed(list []Commit, resp *kmsg.OffsetCommitResponse, names 
 			err = errors.New("the broker's answer leaves it out")
 		case err == nil:
 			if h := g.lanes[c.Partition]; h != nil {
+				if c.Back {
+					delete(h.committed, c.Topic)
+				}
 				h.committed[c.Topic] = max(h.committed[c.Topic], c.Offset)
 			}
 			continue

@@ -153,6 +153,38 @@ func (g *Group) since(ctx context.Context, topic string, partition int32, at int
 	return offset, err
 }
 
+// Unread counts the records of the source topics' partitions below a number that the group has not committed yet.
+func (g *Group) Unread(ctx context.Context, below int32) (int64, error) {
+	committed, err := g.admin.FetchOffsetsForTopics(ctx, g.cfg.Group, g.cfg.Sources...)
+	if err != nil {
+		return 0, fmt.Errorf("look up what the group committed: %w", err)
+	}
+	starts, err := g.admin.ListStartOffsets(ctx, g.cfg.Sources...)
+	if err != nil {
+		return 0, fmt.Errorf("look up where the source topics begin: %w", err)
+	}
+	ends, err := g.Ends(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("look up where the source topics end: %w", err)
+	}
+	unread := int64(0)
+	for _, topic := range g.cfg.Sources {
+		for p := range below {
+			end := ends.Of(topic, p)
+			first, ok := starts.Lookup(topic, p)
+			if end < 0 || !ok || first.Err != nil {
+				continue // not there any more
+			}
+			at := first.Offset
+			if c, ok := committed.Lookup(topic, p); ok && c.Err == nil {
+				at = max(at, c.At)
+			}
+			unread += max(0, end-at)
+		}
+	}
+	return unread, nil
+}
+
 // LogEnds are where partitions end.
 type LogEnds struct{ listed kadm.ListedOffsets }
 

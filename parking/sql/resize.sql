@@ -1,0 +1,1 @@
+select {{schema}}.resize($1, $2)
