@@ -194,6 +194,7 @@ const (
 	NotPaused       PauseReason = ""
 	SpanFull        PauseReason = "max_span"     // unfinished events fill max_span
 	StoreIsAway     PauseReason = "postgres"     // what must be parked can't be, and max_span is full
+	GateIsClosed    PauseReason = "gate"         // the only route's dependency is away, and max_span is full
 	ParkedSetFull   PauseReason = "parked_set"   // too many parked events in memory
 	BlockedByRetry  PauseReason = "block_retry"  // ordering: block, the head waits for its next attempt
 	BlockedByLetter PauseReason = "block_letter" // ordering: block, a dead letter waits for a person

@@ -31,6 +31,8 @@ func (l *Lane) pauseReason(full bool) PauseReason {
 		return NotPaused
 	case l.away:
 		return StoreIsAway
+	case l.cfg.OneRoute && len(l.gates) > 0:
+		return GateIsClosed
 	case l.cfg.Strategy == Block && l.blockedBy() != NotPaused:
 		return l.blockedBy()
 	}
@@ -55,7 +57,7 @@ func (l *Lane) blockedBy() PauseReason {
 // event. Where all of its events are merely slow, parking would not help, and it waits.
 func (l *Lane) relieve(s *source) {
 	w := s.lowest()
-	if w == nil || w.task.res == nil || w.task.row != nil {
+	if w == nil || w.task.res == nil || w.task.row != nil || l.cfg.OneRoute && len(l.gates) > 0 {
 		return
 	}
 	r := w.task.res
