@@ -56,7 +56,8 @@ type lane struct {
 		sync.Mutex
 		results []ordering.Result // of handlers that ended while the lease had lapsed
 	}
-	again    bool // it is being let go to be acquired again; guarded by the consumer's mu
+	asked    int64 // the last command that was read when more may be behind it; pollCommands' own
+	again    bool  // it is being let go to be acquired again; guarded by the consumer's mu
 	leave    sync.Once
 	over     sync.Once
 	leaving  atomic.Bool

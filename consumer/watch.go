@@ -99,10 +99,14 @@ func (c *Consumer) pollCommands(ctx context.Context) {
 func (ln *lane) fetchCommands(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, commandsEvery)
 	defer cancel()
-	list, err := ln.tenure.Commands(ctx, commandsLimit)
+	list, err := ln.tenure.Commands(ctx, ln.asked, commandsLimit)
 	if err != nil {
 		ln.log.LogAttrs(ctx, slog.LevelDebug, "could not look for commands", slog.Any("error", err))
 		return
+	}
+	// Those that wait for a handler are read again each time; they must not hide the ones behind them.
+	if ln.asked = 0; len(list) == commandsLimit {
+		ln.asked = list[len(list)-1].ID
 	}
 	if len(list) > 0 {
 		ln.box.put(func(d *delivery) { d.Commands = append(d.Commands, list...) })

@@ -63,7 +63,7 @@ func (s *scene) letter(t *testing.T, seq int64) int64 {
 func (s *scene) execute(t *testing.T, call string) ordering.Execution {
 	t.Helper()
 	id := s.ask(t, call)
-	cs, err := s.tenure.Commands(t.Context(), 10)
+	cs, err := s.tenure.Commands(t.Context(), 0, 10)
 	if err != nil || len(cs) != 1 || cs[0].ID != id {
 		t.Fatalf("%s: the lane finds %+v, %v, not %d", call, cs, err, id)
 	}
@@ -260,7 +260,7 @@ func TestASecondExecutionIsVoid(t *testing.T) {
 			for _, kind := range pair {
 				s.ask(t, fmt.Sprintf("%s(%d, 'x')", kind, id))
 			}
-			cs, err := s.tenure.Commands(t.Context(), 10)
+			cs, err := s.tenure.Commands(t.Context(), 0, 10)
 			if err != nil || len(cs) != 2 {
 				t.Fatal(cs, err)
 			}
@@ -279,7 +279,7 @@ func TestASecondExecutionIsVoid(t *testing.T) {
 			if after := contents(t, d); after != before {
 				t.Errorf("something changed:\n%s\n%s", before, after)
 			}
-			if left, err := s.tenure.Commands(t.Context(), 10); err != nil || len(left) != 0 {
+			if left, err := s.tenure.Commands(t.Context(), 0, 10); err != nil || len(left) != 0 {
 				t.Errorf("commands still wait: %v, %v", left, err)
 			}
 		})
@@ -288,7 +288,11 @@ func TestASecondExecutionIsVoid(t *testing.T) {
 	s.ask(t, "hold('orders', 'waiting', 'x')")
 	s.ask(t, "hold('orders', 'waiting', 'x')")
 	s.ask(t, "release('orders', 'waiting', 'x')")
-	cs, _ := s.tenure.Commands(t.Context(), 10)
+	cs, _ := s.tenure.Commands(t.Context(), 0, 2)
+	behind, err := s.tenure.Commands(t.Context(), cs[1].ID, 2)
+	if cs = append(cs, behind...); err != nil || len(cs) != 3 {
+		t.Fatalf("found %+v, %v", cs, err)
+	}
 	s.ask(t, "hold('orders', 'waiting', 'x')")
 	es := s.run(t, cs...)
 	es = append(es, s.run(t, cs[2])...)
@@ -388,7 +392,7 @@ func TestBulkReplay(t *testing.T) {
 	}
 	began = time.Now()
 	for {
-		cs, err := s.tenure.Commands(t.Context(), 100)
+		cs, err := s.tenure.Commands(t.Context(), 0, 100)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -133,7 +133,7 @@ func TestTheAppRoleIsEnough(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), migrations.Render("select {{schema}}.replay($1, 'why')", d.schema), letter); err != nil {
 		t.Fatal(err)
 	}
-	cs, err := tenure.Commands(t.Context(), 10)
+	cs, err := tenure.Commands(t.Context(), 0, 10)
 	if err != nil || len(cs) != 1 {
 		t.Fatal(cs, err)
 	}

@@ -68,9 +68,9 @@ var kinds = map[string]ordering.CommandKind{
 	"hold": ordering.HoldByHand, "release": ordering.Release,
 }
 
-// Commands reads at most limit commands that wait for this lane, in the order they were asked for.
-func (t *Tenure) Commands(ctx context.Context, limit int) ([]ordering.Command, error) {
-	rows, err := t.store.pool.Query(ctx, t.store.sql.commands, t.lane.Consumer, t.lane.Partition, limit)
+// Commands reads at most limit commands that wait for this lane, in the order they were asked for, from behind a command.
+func (t *Tenure) Commands(ctx context.Context, after int64, limit int) ([]ordering.Command, error) {
+	rows, err := t.store.pool.Query(ctx, t.store.sql.commands, t.lane.Consumer, t.lane.Partition, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read commands of %s: %w", &t.lane, err)
 	}
