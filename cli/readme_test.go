@@ -81,3 +81,26 @@ func TestTheReadmesProgramRuns(t *testing.T) {
 		}
 	}
 }
+
+// TestTheSQLOfTheDocumentsRuns runs the statements of the README and of docs/operations.md against the schema.
+func TestTheSQLOfTheDocumentsRuns(t *testing.T) {
+	opts, pool, schema := database(t)
+	dropRoles(t, pool, schema)
+	try(t, valid, opts, "migrate", "up").expect(t, exitDone, "applied", "")
+	operations, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	statements := strings.Split(strings.TrimSuffix(strings.TrimSpace(block(t, "sql", "dead_letters")), ";"), ";")
+	for _, m := range regexp.MustCompile("(?s)`((?:select|update) .*?)`").FindAllStringSubmatch(string(operations), -1) {
+		statements = append(statements, m[1])
+	}
+	if len(statements) < 5 {
+		t.Errorf("only %d statements: %q", len(statements), statements)
+	}
+	for _, sql := range statements {
+		if _, err := pool.Exec(t.Context(), strings.ReplaceAll(sql, "layby.", schema+".")); err != nil {
+			t.Errorf("%s: %v", strings.TrimSpace(sql), err)
+		}
+	}
+}
