@@ -76,7 +76,8 @@ type Error struct {
 	After time.Duration
 	// Details is the JSON that came with NeedsCorrection.
 	Details json.RawMessage
-	// Dependency names what is Unavailable.
+	// Dependency names what is Unavailable. With Retriable it says that something the event needs may be away, although
+	// this attempt counts: where it was a probe, others wait on.
 	Dependency string
 	// AfterDeath is the policy for the dead letter, should the event become one.
 	AfterDeath Policy

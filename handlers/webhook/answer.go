@@ -27,7 +27,7 @@ type answer struct {
 
 // judge makes the answer a verdict, nil for a success, and says whether the endpoint is to blame for it rather than
 // the event.
-func (a *answer) judge(host string) (endpoint bool, verdict error) {
+func (a *answer) judge(host string) (endpoint bool, failure *layby.Error) {
 	v, endpoint := a.verdict()
 	if v == layby.VerdictSuccess {
 		return false, nil

@@ -56,7 +56,13 @@ type breaker struct {
 	openFor time.Duration
 	made    time.Time
 	opened  atomic.Int64 // when it opened, in nanoseconds since made: a change of the machine's clock moves nothing
+
+	mu     sync.Mutex
+	failed map[string]struct{} // positions of the events that failed as probes since it was closed
 }
+
+// maxFailed bounds how many of them are kept; some cost nothing again after that.
+const maxFailed = 10_000
 
 func (b *Breakers) of(host string) *breaker {
 	b.mu.Lock()
@@ -64,7 +70,7 @@ func (b *Breakers) of(host string) *breaker {
 	if old := b.byHost[host]; old != nil {
 		return old
 	}
-	br := &breaker{openFor: b.cfg.OpenFor, made: time.Now()}
+	br := &breaker{openFor: b.cfg.OpenFor, made: time.Now(), failed: map[string]struct{}{}}
 	br.cb = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: host, MaxRequests: 1, Interval: b.cfg.Window, BucketPeriod: b.cfg.Window / windowParts, Timeout: b.cfg.OpenFor,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
@@ -72,8 +78,14 @@ func (b *Breakers) of(host string) *breaker {
 			return int(calls) >= b.cfg.MinCalls && float64(c.TotalFailures) >= b.cfg.FailureRatio*float64(calls)
 		},
 		OnStateChange: func(_ string, _, to gobreaker.State) {
-			if to == gobreaker.StateOpen {
+			switch to {
+			case gobreaker.StateOpen:
 				br.opened.Store(int64(time.Since(br.made)))
+			case gobreaker.StateClosed:
+				br.mu.Lock()
+				clear(br.failed)
+				br.mu.Unlock()
+			case gobreaker.StateHalfOpen:
 			}
 		},
 		IsExcluded: func(err error) bool { return errors.Is(err, errNoResult) },
@@ -109,6 +121,18 @@ func (b *breaker) count(how error) {
 	if end, err := b.cb.Allow(); err == nil {
 		end(how)
 	}
+}
+
+// failedAgain notes that an event failed as a probe, and reports whether it had before.
+func (b *breaker) failedAgain(position string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, again := b.failed[position]
+	if len(b.failed) >= maxFailed {
+		clear(b.failed)
+	}
+	b.failed[position] = struct{}{}
+	return again
 }
 
 // left is the time until it is worth asking an open breaker again. While another call probes that is a moment, for its

@@ -233,6 +233,40 @@ func TestAHalfOpenBreakerProbesWithOneCall(t *testing.T) {
 	}
 }
 
+// An event that alone waits, and fails by its own fault, would keep the breaker open for ever: its second failure as a
+// probe counts. What is surely the endpoint's fault never does.
+func TestAnEventThatFailsProbeAfterProbeIsToBlame(t *testing.T) {
+	code := atomic.Int32{}
+	code.Store(http.StatusInternalServerError)
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(int(code.Load())) })
+	h := handler(t, Config{URL: s.URL, Breakers: NewBreakers("", BreakerConfig{MinCalls: 2, OpenFor: time.Millisecond})})
+	probe := func(offset int64, want layby.Verdict) {
+		t.Helper()
+		eventually(t, "half-open", func() bool { return h.on.cb.State() == gobreaker.StateHalfOpen })
+		e := order()
+		e.Offset = offset
+		j := verdictOf(t, h.Handle(context.Background(), e))
+		if j.Verdict != want || j.Dependency != s.host() {
+			t.Errorf("the probe of offset %d fails with %d: %v of %q, want %v", offset, code.Load(), j.Verdict, j.Dependency, want)
+		}
+	}
+	_ = post(h, 2)
+	probe(1, layby.VerdictUnavailable)
+	probe(2, layby.VerdictUnavailable)
+	probe(1, layby.VerdictRetriable)
+	probe(1, layby.VerdictRetriable)
+	code.Store(http.StatusServiceUnavailable)
+	probe(1, layby.VerdictUnavailable)
+	code.Store(http.StatusNoContent)
+	eventually(t, "closed", func() bool { return h.Handle(context.Background(), order()) == nil })
+	code.Store(http.StatusInternalServerError)
+	_ = post(h, 2)
+	probe(1, layby.VerdictUnavailable)
+	s.Close()
+	probe(1, layby.VerdictUnavailable)
+	probe(1, layby.VerdictUnavailable)
+}
+
 // A probe without a result gives its place to the next.
 func TestAProbeThatIsCancelledOrPanicsLeavesTheBreakerHalfOpen(t *testing.T) {
 	s := serve(t, status(http.StatusInternalServerError))

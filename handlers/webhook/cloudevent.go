@@ -39,7 +39,7 @@ func (h *Handler) describe(to http.Header, e *layby.Event) {
 		to.Set("Ce-Subject", attribute(e.Resource))
 	}
 	to.Set("Layby-Attempt", strconv.Itoa(e.Attempt))
-	to.Set("Layby-Position", attribute(fmt.Sprintf("%s/%d@%d", e.Topic, e.Partition, e.Offset)))
+	to.Set("Layby-Position", attribute(position(e)))
 	to.Set("Layby-Fencing-Token", strconv.FormatInt(e.Token, 10))
 	to.Del("Layby-Null-Value")
 	if e.Value == nil {
@@ -156,3 +156,6 @@ func orDefault(s, other string) string {
 	}
 	return s
 }
+
+// position names an event by where its record lies.
+func position(e *layby.Event) string { return fmt.Sprintf("%s/%d@%d", e.Topic, e.Partition, e.Offset) }

@@ -126,25 +126,39 @@ func (h *Handler) Handle(ctx context.Context, e *layby.Event) error {
 			return fmt.Errorf("post to %s: %w", h.host, context.Cause(ctx)) // we gave up: that says nothing about the endpoint
 		}
 		how = errFailed
-		err = &layby.Error{Verdict: layby.VerdictRetriable, Class: class(ctx, err), Err: fmt.Errorf("post to %s: %w", h.host, err)}
-		return h.failed(err, probe)
+		failure := &layby.Error{Verdict: layby.VerdictRetriable, Class: class(ctx, err), Err: fmt.Errorf("post to %s: %w", h.host, err)}
+		return h.failed(failure, probe, e, notReached(err))
 	}
 	blamed, verdict := answer.judge(h.host)
 	if blamed {
 		how = errFailed
-		return h.failed(verdict, probe)
+		return h.failed(verdict, probe, e, answer.status == http.StatusServiceUnavailable)
 	}
 	how = nil
+	if verdict == nil {
+		return nil
+	}
 	return verdict
 }
 
 // failed is the verdict on a call that the endpoint failed. A probe of the breaker costs the event no attempt: the
-// endpoint is still away.
-func (h *Handler) failed(err error, probe bool) error {
-	if !probe || errors.Is(err, layby.ErrUnavailable) {
-		return err
+// endpoint is still away. But an event can fail by its own fault what looks like the endpoint's, and if it alone waits,
+// each probe would be such a failure, for ever: from its second one on, those count, unless the endpoint is away for sure.
+func (h *Handler) failed(failure *layby.Error, probe bool, e *layby.Event, away bool) error {
+	switch {
+	case !probe || failure.Verdict == layby.VerdictUnavailable:
+		return failure
+	case !away && h.on.failedAgain(position(e)):
+		failure.Dependency = h.host
+		return failure
 	}
-	return &layby.Error{Verdict: layby.VerdictUnavailable, Dependency: h.host, After: h.on.openFor, Err: err}
+	return &layby.Error{Verdict: layby.VerdictUnavailable, Dependency: h.host, After: h.on.openFor, Err: failure}
+}
+
+// notReached says that no connection came about.
+func notReached(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // post sends the request and reads the answer. The verdict stands in the status and the headers, so a body that breaks

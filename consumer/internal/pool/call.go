@@ -56,7 +56,7 @@ func (p *Pool) call(r *run) (err error) {
 type judged struct {
 	verdict    ordering.Verdict
 	failure    *ordering.Failure
-	dependency string // of Unavailable
+	dependency string // of Unavailable; of Retriable where it may be away
 }
 
 // judge says what the handler's error means, given how its context ended.
@@ -91,11 +91,9 @@ func (p *Pool) judge(r *run, err error, why ending) (j judged) {
 		Class: verdict.Class, Text: trim(err.Error(), maxText), Chain: chain(err), Details: verdict.Details,
 		After: verdict.After, AfterDeath: ordering.Policy(verdict.AfterDeath),
 	}}
-	if j.verdict == ordering.Unavailable {
-		j.dependency = verdict.Dependency
-		if j.dependency == "" {
-			j.dependency = p.name(r.work.Route)
-		}
+	j.dependency = verdict.Dependency
+	if j.verdict == ordering.Unavailable && j.dependency == "" {
+		j.dependency = p.name(r.work.Route)
 	}
 	return j
 }

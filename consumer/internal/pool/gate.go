@@ -155,6 +155,7 @@ func (p *Pool) gateVerdict(r *run, j judged, now time.Time) []delivery {
 		g.active--
 	}
 	probe := r.mode == modeProbe && g.state == gateProbing
+	doubtful := j.verdict == ordering.Retriable && j.dependency != ""
 	silent := j.verdict == ordering.Stuck || (j.failure != nil && j.failure.Class == layby.ClassTimeout)
 	switch {
 	case j.verdict == ordering.Unavailable:
@@ -166,7 +167,7 @@ func (p *Pool) gateVerdict(r *run, j judged, now time.Time) []delivery {
 		g.state = gateAsking
 		g.due = now
 		p.poke()
-	case probe && silent:
+	case probe && (silent || doubtful):
 		return p.shut(g, j, now)
 	case probe:
 		p.rampUp(g, now)
@@ -197,7 +198,7 @@ func (p *Pool) shut(g *gate, j judged, now time.Time) []delivery {
 		g.since, g.delay = now, firstProbe
 		name, dependency, text := p.name(g.route), j.dependency, j.failure.Text
 		p.note(func() { p.cfg.Logger.Warn("gate closed", "route", name, "dependency", dependency, "error", text) })
-	default:
+	case j.verdict != ordering.Retriable || j.dependency == "": // else it may have been the event
 		g.delay = min(2*g.delay, maxProbe)
 	}
 	if after > 0 {

@@ -268,6 +268,29 @@ func TestAProbeThatFailsForTheEventsReasonsOpens(t *testing.T) {
 	}
 }
 
+// A probe that fails by what may be the event or the dependency spends its attempt and opens nothing; the next follows
+// soon, however often that happens.
+func TestADoubtfulProbeSpendsItsAttemptAndOpensNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := &dependency{}
+		d.set(layby.Unavailable("stock", nil))
+		p := start(t, 1, d.handle)
+		l := &gated{lane: newLane(t, p)}
+		l.Submit(works(10))
+		l.until(100 * time.Millisecond)
+		d.set(&layby.Error{Verdict: layby.VerdictRetriable, Dependency: "stock", Err: errors.New("500")})
+		l.until(6 * time.Second)
+		if failed := l.done(); failed < 4 || failed > 6 || len(p.Gates()) != 1 || p.Gates()[0].Away["stock"] == "" {
+			t.Errorf("%d probes in six seconds, gates %+v", failed, p.Gates())
+		}
+		d.set(nil)
+		l.until(3 * time.Second)
+		if l.done() != 10 || len(p.Gates()) != 0 {
+			t.Errorf("%d of 10 done, gates %+v", l.done(), p.Gates())
+		}
+	})
+}
+
 // A probe that never ran, or never returned, is no reason to wait for ever (G9).
 func TestALostProbeIsAskedForAgain(t *testing.T) {
 	t.Run("cancelled", func(t *testing.T) {
