@@ -133,14 +133,14 @@ func (v *service) arrived(r *http.Request) *call {
 
 // answer is the status that an event's fate and attempt lead to.
 func (v *service) answer(c *call) int {
-	failing := http.StatusInternalServerError
 	switch fate := c.event.fate; {
 	case fate == Undecodable:
 		return http.StatusBadRequest
 	case v.mended.Load():
-	case fate == FailsOnce && c.Attempt == 1, fate == FailsToTier1 && c.Attempt <= runs,
-		fate == FailsToTier2 && c.Attempt <= 2*runs, fate == NeverHeals:
-		return failing
+	case fate == FailsOnce && c.Attempt == 1:
+		return http.StatusInternalServerError
+	case fate == FailsToTier1 && c.Attempt <= runs, fate == FailsToTier2 && c.Attempt <= 2*runs, fate == NeverHeals:
+		return http.StatusTooEarly // the event's own trouble: no reason for the circuit breaker to open
 	case fate == Rejected:
 		return http.StatusUnprocessableEntity
 	case fate == NeedsCorrection:

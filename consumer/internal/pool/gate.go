@@ -198,7 +198,9 @@ func (p *Pool) shut(g *gate, j judged, now time.Time) []delivery {
 		g.since, g.delay = now, firstProbe
 		name, dependency, text := p.name(g.route), j.dependency, j.failure.Text
 		p.note(func() { p.cfg.Logger.Warn("gate closed", "route", name, "dependency", dependency, "error", text) })
-	case j.verdict != ordering.Retriable || j.dependency == "": // else it may have been the event
+	case j.verdict == ordering.Retriable && j.dependency != "":
+		g.delay = firstProbe // it may have been the event, and the next one may fare better
+	case after == 0:
 		g.delay = min(2*g.delay, maxProbe)
 	}
 	if after > 0 {
