@@ -42,7 +42,7 @@ func start(ctx context.Context, file string, h layby.Handler) error {
 	c, err := consumer.New(consumer.Options{
 		Config: loaded.Consumers[0], Handlers: []layby.Handler{h}, Store: store,
 		Kafka: []kgo.Opt{kgo.SeedBrokers(loaded.Kafka.Brokers...)}, Metrics: telemetry.New(telemetry.Build{}),
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		return err

@@ -64,6 +64,7 @@ type Consumer struct {
 	ghosts     *ghosts
 	metrics    *meter
 	commits    *committer
+	backlog    backlog
 
 	group *group.Group
 	pool  *pool.Pool

@@ -51,6 +51,7 @@ type lane struct {
 	tierNext []int64      // where the tiers were read up to
 	version  atomic.Int64 // of the lane row, for commit metadata
 	overflow []topicRanges
+	handed   int // of the consumer's backlog; drive's own
 
 	held struct {
 		sync.Mutex
@@ -145,6 +146,7 @@ func (c *Consumer) newLane(partition int32) *lane {
 // drive runs the core: inputs in, actions out, until the tenure ends.
 func (ln *lane) drive() {
 	defer ln.done.Done()
+	defer func() { ln.c.backlog.moved(ln.handed, 0) }()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -168,6 +170,7 @@ func (ln *lane) drive() {
 			ln.works.Unreserve() // it does not start after all
 		}
 		ln.carryOut(acts)
+		ln.handed = ln.c.backlog.moved(ln.handed, ln.core.Running())
 		if !acts.Wake.IsZero() {
 			timer.Reset(max(0, acts.Wake.Sub(now)))
 		} else {

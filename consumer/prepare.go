@@ -45,7 +45,7 @@ func (c *Consumer) prepare(ctx context.Context) error {
 		ProduceTimeout: c.cfg.ProduceTimeout, Logger: c.log,
 	}, group.Callbacks{
 		Assigned: c.assigned, Revoked: c.revoked, Lost: c.lost,
-		Records: c.records, FetchError: c.fetchError,
+		Records: c.records, Pace: c.backlog.pace, FetchError: c.fetchError,
 		Renewed: c.renewed, Lapsed: c.lapsed,
 		Joined: func(g *group.Group) { c.group = g },
 	})

@@ -73,6 +73,8 @@ type Callbacks struct {
 	// Records hands over what a poll brought for one partition of a topic, in log order. Nothing comes for a lane once
 	// Release has returned.
 	Records func(partition int32, topic string, records []*kgo.Record)
+	// Pace, if set, comes before each poll and may wait a little: what is fetched meanwhile stays with the client.
+	Pace func(ctx context.Context)
 	// FetchError says that a partition of a topic is read no further: its offset is out of range, data was lost, the
 	// topic is another one than before, or reading is not allowed. It comes once; only Consume reads on.
 	FetchError func(partition int32, topic string, err error)

@@ -19,6 +19,9 @@ func (g *Group) Run(ctx context.Context) error {
 	both.Go(func() error { return g.watchMember(inner) })
 	both.Go(func() error {
 		for inner.Err() == nil && g.ctx.Err() == nil {
+			if g.cb.Pace != nil {
+				g.cb.Pace(inner)
+			}
 			g.polls.one(inner, g.poll)
 		}
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/layby-go/layby/ordering"
@@ -38,10 +39,12 @@ type run struct {
 	start time.Time
 	mode  mode
 
-	mu       sync.Mutex
-	ending   ending
-	returned bool
-	more     *runMore
+	returned atomic.Bool
+	// touched is set before mu is taken by whoever may change something: most runs end without.
+	touched atomic.Bool
+	mu      sync.Mutex
+	ending  ending
+	more    *runMore
 }
 
 // runMore is what few runs need.
@@ -81,6 +84,7 @@ func (r *run) Deadline() (time.Time, bool) {
 
 // Done returns a channel that is closed when the context ends.
 func (r *run) Done() <-chan struct{} {
+	r.touched.Store(true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m := r.need()
@@ -100,7 +104,7 @@ func (r *run) Err() error {
 	switch {
 	case r.more != nil && r.more.err != nil:
 		return r.more.err
-	case r.returned:
+	case r.returned.Load():
 		return context.Canceled
 	default:
 		return nil
@@ -114,7 +118,7 @@ func (r *run) Value(key any) any {
 	switch {
 	case r.more != nil && r.more.cause != nil:
 		return r.more.cause.Value(key)
-	case r.returned:
+	case r.returned.Load():
 		return handlerReturned.Value(key)
 	default:
 		return nil
@@ -123,6 +127,7 @@ func (r *run) Value(key any) any {
 
 // AfterFunc has f called in its own goroutine once the context has ended, unless stop is called before.
 func (r *run) AfterFunc(f func()) (stop func() bool) {
+	r.touched.Store(true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m := r.need()
@@ -157,7 +162,7 @@ func (m *runMore) leave(a *afterFunc) bool {
 func (r *run) need() *runMore {
 	if r.more == nil {
 		r.more = &runMore{}
-		if r.returned {
+		if r.returned.Load() {
 			r.more.err, r.more.cause = context.Canceled, handlerReturned
 		}
 	}
@@ -183,9 +188,10 @@ func (r *run) end(cause context.Context, err error) {
 
 // cancel ends the context of a running handler.
 func (r *run) cancel(cause context.Context, why ending, now time.Time) {
+	r.touched.Store(true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ending != notEnded || r.returned {
+	if r.ending != notEnded || r.returned.Load() {
 		return
 	}
 	r.ending = why
@@ -199,9 +205,12 @@ func (r *run) cancel(cause context.Context, why ending, now time.Time) {
 
 // finish ends the context because the handler returned, and says whether it had been ended before.
 func (r *run) finish() ending {
+	r.returned.Store(true)
+	if !r.touched.Load() {
+		return notEnded // who touches it from now on sees that it has returned
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.returned = true
 	if r.more != nil {
 		r.end(handlerReturned, context.Canceled)
 	}

@@ -26,6 +26,7 @@ type worker struct {
 	spare   []ordering.Result // for results, while those are delivered
 	first   time.Time         // when the oldest of results ended
 	gone    chan struct{}     // set when cur is stuck and this worker was replaced; closed when that is delivered
+	runs    []run             // for the next items
 
 	share bool // of pool.alone; guarded by Pool.mu
 
@@ -45,7 +46,7 @@ func (w *worker) loop() {
 	exits := true
 	defer func() {
 		if exits { // a handler called runtime.Goexit
-			if w.finish(w.cur, errGoexit, time.Now()) {
+			if _, ok := w.finish(w.cur, errGoexit, time.Now()); ok {
 				go w.loop()
 			}
 		}
@@ -64,17 +65,18 @@ func (w *worker) chunk() bool {
 	now := time.Now()
 	began := now
 	w.ran, w.checkedAt = 0, 0
-	for {
-		r := w.claim(now)
-		if r == nil {
-			break
-		}
+	r := w.claim(now)
+	for r != nil {
 		err := w.pool.call(r)
 		now = time.Now()
-		if !w.finish(r, err, now) {
+		next, ok := w.finish(r, err, now)
+		if !ok {
 			return false
 		}
-		w.ran++
+		if w.ran++; next == nil {
+			next = w.claim(now)
+		}
+		r = next
 	}
 	w.took = now.Sub(began)
 	w.flush()
@@ -86,7 +88,7 @@ func (w *worker) claim(now time.Time) *run {
 	p := w.pool
 	for {
 		w.mu.Lock()
-		if w.next >= len(w.items) || (p.alone.closed.Load() && !w.alone) {
+		if !w.more() {
 			w.mu.Unlock()
 			return nil
 		}
@@ -112,6 +114,11 @@ func (w *worker) claim(now time.Time) *run {
 	}
 }
 
+// more says that there is an item that may start as far as the process is concerned. The caller holds mu.
+func (w *worker) more() bool {
+	return w.next < len(w.items) && (w.alone || !w.pool.alone.closed.Load())
+}
+
 // notAllowed keeps the lane from starting. What was to run alone comes back: the process does not wait for a lease.
 func (w *worker) notAllowed(now time.Time) {
 	w.mu.Lock()
@@ -133,13 +140,20 @@ func (w *worker) fresh(now time.Time) bool {
 
 // begin makes the next item the current one. The caller holds mu.
 func (w *worker) begin(m mode, now time.Time) *run {
-	w.cur = &run{work: w.items[w.next], lane: w.lane, start: now, mode: m}
+	if len(w.runs) == 0 {
+		w.runs = make([]run, len(w.items)-w.next) // one allocation for the rest of the chunk
+	}
+	r := &w.runs[0]
+	w.runs = w.runs[1:]
+	r.work, r.lane, r.start, r.mode = w.items[w.next], w.lane, now, m
 	w.next++
-	return w.cur
+	w.cur = r
+	return r
 }
 
-// finish takes in what a handler returned. False means that it came too late.
-func (w *worker) finish(r *run, err error, now time.Time) bool {
+// finish takes in what a handler returned, and starts the next item where nothing is to be asked before. False means that
+// it came too late.
+func (w *worker) finish(r *run, err error, now time.Time) (next *run, ok bool) {
 	p := w.pool
 	ending := r.finish()
 	j := judged{verdict: ordering.Success}
@@ -151,7 +165,7 @@ func (w *worker) finish(r *run, err error, now time.Time) bool {
 		w.mu.Unlock()
 		<-gone
 		p.cameBack(r, now)
-		return false
+		return nil, false
 	}
 	w.cur = nil
 	special := r.mode != modeOpen || j.verdict == ordering.Unavailable
@@ -163,11 +177,14 @@ func (w *worker) finish(r *run, err error, now time.Time) bool {
 	}
 	w.add(ordering.Result{Work: r.work, Verdict: j.verdict, Failure: j.failure, Started: r.start, Took: now.Sub(r.start)}, now)
 	due := special || now.Sub(w.first) >= holdBack
+	if err == nil && !due && w.more() && w.fresh(now) && !p.gates[w.items[w.next].Route].shut.Load() {
+		next = w.begin(modeOpen, now)
+	}
 	w.mu.Unlock()
 	if due {
 		w.flush()
 	}
-	return true
+	return next, true
 }
 
 // add keeps a result for delivery. The caller holds mu.
