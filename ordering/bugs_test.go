@@ -73,8 +73,10 @@ func readBug(file string) (*bug, error) {
 		if !found {
 			return nil, fmt.Errorf("%s: %s becomes what?", file, name)
 		}
-		if to != "" && !strings.HasSuffix(to, "\n") {
+		if strings.HasSuffix(from, "\n") && to != "" && !strings.HasSuffix(to, "\n") {
 			to += "\n" // the end of the line was cut off with the next change
+		} else if !strings.HasSuffix(from, "\n") {
+			to = strings.TrimSuffix(to, "\n") // the change ends within a line
 		}
 		b.hunks = append(b.hunks, hunk{name, from, to})
 	}

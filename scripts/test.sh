@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh [unit] [search] [integration]      without arguments: all three
 #
-# unit: every package but ./integration/..., with the race detector. search: the ordering search, without it, as it
+# unit: every package but ./integration/..., with the race detector. search: the ordering search and the bugs that it must catch, without it, as it
 # would take many times as long. integration: ./integration/..., one package after the other, with the race detector.
 # A line a package, the output of what failed, and at the end "N passed, N failed" (and how many were skipped). What each printed is in build/test.
 #
@@ -17,7 +17,7 @@ count=${COUNT:-1}
 run=${RUN:-}
 jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN)}
 [ "$jobs" -le 4 ] || jobs=4
-search='^TestSearch'
+search='^Test(Search|BugsAreCaught)'
 mkdir -p "$out"
 rm -f "$out"/*.log "$out"/*.sum
 
