@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -95,6 +97,26 @@ func needsPerson(err error) bool {
 	}
 	const invalidAuthorization, noDatabase, noRights = "28", "3D000", "42501"
 	return strings.HasPrefix(refused.Code, invalidAuthorization) || refused.Code == noDatabase || refused.Code == noRights
+}
+
+// healsByItself says that an error at the start of a consumer comes from a server that is away for a moment: it restarts,
+// fails over, or has no leader yet.
+func healsByItself(err error) bool {
+	var network net.Error
+	var connect *pgconn.ConnectError
+	if needsPerson(err) {
+		return false
+	}
+	if errors.As(err, &network) || errors.As(err, &connect) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) ||
+		kerr.IsRetriable(err) {
+		return true
+	}
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return false
+	}
+	const connection, resources, intervention, readOnly = "08", "53", "57", "25006"
+	return slices.Contains([]string{connection, resources, intervention}, refused.Code[:min(2, len(refused.Code))]) || refused.Code == readOnly
 }
 
 // oneLine is the text of an error that may have several lines, some of them twice.

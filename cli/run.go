@@ -1,32 +1,26 @@
 package cli
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/layby-go/layby/config"
-	"github.com/layby-go/layby/consumer"
 	"github.com/layby-go/layby/parking"
 	"github.com/layby-go/layby/telemetry"
 )
 
 const (
-	pingEvery        = 5 * time.Second
-	pingTimeout      = 3 * time.Second
-	httpStop         = 2 * time.Second
-	listedPartitions = 5
-	listedGates      = 5
+	pingEvery   = 5 * time.Second
+	pingTimeout = 3 * time.Second
+	httpStop    = 2 * time.Second
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -64,7 +58,7 @@ type process struct {
 	away map[string]string // why a server can't be used
 }
 
-// consume runs all consumers until the context ends or one of them fails.
+// consume runs all consumers until the context ends or none of them can go on.
 func (a *app) consume(ctx context.Context, cfg *config.Config, pool *pgxpool.Pool, log *slog.Logger) error {
 	p := &process{
 		cfg: cfg, pool: pool, log: log, health: telemetry.NewHealth(),
@@ -95,7 +89,7 @@ func (a *app) consume(ctx context.Context, cfg *config.Config, pool *pgxpool.Poo
 	return err
 }
 
-// run waits for the servers, then runs the consumers until the context ends or one of them fails.
+// run waits for the servers, then runs the consumers until the context ends or none of them can go on.
 func (p *process) run(ctx context.Context, handlers []routeHandlers, hooks *webhooks) error {
 	client, err := kafkaOptions(p.cfg.Kafka)
 	if err != nil {
@@ -107,50 +101,35 @@ func (p *process) run(ctx context.Context, handlers []routeHandlers, hooks *webh
 		}
 		return err
 	}
-	consumers, err := p.consumers(client, handlers)
+	asked, err := kgo.NewClient(client...)
 	if err != nil {
-		return err
+		return fmt.Errorf("kafka: %w", err)
 	}
+	defer asked.Close()
+	members := p.members(client, handlers)
 	unhook := context.AfterFunc(ctx, p.health.Stopping)
 	defer unhook()
 	watching, stopWatching := context.WithCancel(ctx)
 	var watch sync.WaitGroup
-	watch.Go(func() { p.watchPostgres(watching) })
-	watch.Go(func() { p.listen(watching, consumers) })
-	group, inner := errgroup.WithContext(ctx)
-	for _, c := range consumers {
-		group.Go(func() error { return c.Run(inner, p.cfg.ShutdownGrace) })
+	watch.Go(func() { p.watch(watching, postgres, p.pool.Ping) })
+	watch.Go(func() { p.watch(watching, kafka, asked.Ping) })
+	watch.Go(func() { p.listen(watching, members) })
+	failed := make([]error, len(members))
+	var all sync.WaitGroup
+	for i, m := range members {
+		all.Go(func() { failed[i] = m.run(ctx) })
 	}
-	err = group.Wait()
+	all.Wait()
 	stopWatching()
 	watch.Wait()
-	return err
-}
-
-// consumers makes all consumers of the configuration.
-func (p *process) consumers(client []kgo.Opt, handlers []routeHandlers) ([]*consumer.Consumer, error) {
-	alone := consumer.NewAlone()
-	var all []*consumer.Consumer
-	for i := range p.cfg.Consumers {
-		c, err := consumer.New(consumer.Options{
-			Config: p.cfg.Consumers[i], Handlers: handlers[i], Kafka: client, Store: p.store, Metrics: p.metrics,
-			Alone: alone, Logger: p.log,
-		})
-		if err != nil {
-			return nil, err
-		}
-		p.health.Ready("consumer "+p.cfg.Consumers[i].Group, func() string { return unready(c.Statuses()) })
-		p.health.Note("gates of consumer "+p.cfg.Consumers[i].Group, func() string { return shut(c.Gates()) })
-		all = append(all, c)
-	}
-	return all, nil
+	return errors.Join(failed...)
 }
 
 // listen wakes the consumers that a command waits for. They also look by themselves from time to time.
-func (p *process) listen(ctx context.Context, consumers []*consumer.Consumer) {
+func (p *process) listen(ctx context.Context, members []*member) {
 	err := p.store.Listen(ctx, func(name string, _ int32) {
-		for i, c := range consumers {
-			if name == "" || name == p.cfg.Consumers[i].Group {
+		for _, m := range members {
+			if c := m.consumer(); c != nil && (name == "" || name == m.options.Config.Group) {
 				c.Notify()
 			}
 		}
@@ -160,42 +139,8 @@ func (p *process) listen(ctx context.Context, consumers []*consumer.Consumer) {
 	}
 }
 
-// unready says which partitions do not do their work.
-func unready(statuses []consumer.Status) string {
-	var reasons []string
-	for _, s := range statuses {
-		if s.State == consumer.Acquiring || s.State == consumer.Stopped {
-			reason := fmt.Sprintf("partition %d is %s", s.Partition, s.State)
-			if s.Reason != "" {
-				reason += " (" + s.Reason + ")"
-			}
-			reasons = append(reasons, reason)
-		}
-	}
-	if n := len(reasons); n > listedPartitions {
-		reasons = append(reasons[:listedPartitions], fmt.Sprintf("and %d more", n-listedPartitions))
-	}
-	return strings.Join(reasons, ", ")
-}
-
-// shut says which gates are closed. The process is ready all the same: the other routes go on.
-func shut(gates []consumer.Gate) string {
-	slices.SortFunc(gates, func(a, b consumer.Gate) int {
-		return cmp.Or(strings.Compare(a.Route, b.Route), strings.Compare(a.Dependency, b.Dependency))
-	})
-	var texts []string
-	for _, g := range gates[:min(len(gates), listedGates)] {
-		texts = append(texts, fmt.Sprintf("nothing of the route %q starts since %s: %s is away",
-			g.Route, g.Since.Format(time.RFC3339), g.Dependency))
-	}
-	if more := len(gates) - listedGates; more > 0 {
-		texts = append(texts, fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(texts, ", ")
-}
-
-// watchPostgres looks from time to time whether Postgres answers, for the probes and metrics.
-func (p *process) watchPostgres(ctx context.Context) {
+// watch looks from time to time whether a server answers, for the probes and metrics.
+func (p *process) watch(ctx context.Context, server string, ask func(context.Context) error) {
 	tick := time.NewTicker(pingEvery)
 	defer tick.Stop()
 	for {
@@ -204,10 +149,10 @@ func (p *process) watchPostgres(ctx context.Context) {
 			return
 		case <-tick.C:
 			ping, cancel := context.WithTimeout(ctx, pingTimeout)
-			err := p.pool.Ping(ping)
+			err := ask(ping)
 			cancel()
 			if ctx.Err() == nil {
-				p.setAway(postgres, err)
+				p.setAway(server, err)
 			}
 		}
 	}

@@ -111,6 +111,7 @@ func (ln *lane) begin(
 	if err := ln.c.group.Lease().Renew(ln.ctx); err != nil {
 		return fmt.Errorf("heartbeat after taking over partition %d: %w", ln.partition, err)
 	}
+	ln.c.clock.set(loaded.Now, time.Now())
 	ln.tenure, ln.epoch, ln.laneID = tenure, loaded.Epoch, loaded.LaneID
 	ln.version.Store(loaded.Version)
 	if err := ln.checkPartitionCount(topics); err != nil {
@@ -145,7 +146,7 @@ func (ln *lane) begin(
 
 func (ln *lane) acquireInput(topics map[string]group.Topic) parking.AcquireInput {
 	in := parking.AcquireInput{PartitionCount: int(topics[ln.c.cfg.Topics[0]].Partitions)}
-	ln.sources, ln.tiers = ln.sources[:0], ln.tiers[:0]
+	ln.sources, ln.tiers, ln.count = ln.sources[:0], ln.tiers[:0], topics[ln.c.cfg.Topics[0]].Partitions
 	for _, name := range ln.c.cfg.Topics {
 		ln.sources = append(ln.sources, source{topic: name, id: topics[name].ID})
 		in.Sources = append(in.Sources, parking.Source{Topic: name, ID: topics[name].ID})
@@ -207,6 +208,11 @@ func (ln *lane) checkPartitionCount(topics map[string]group.Topic) error {
 	for _, s := range ln.sources {
 		if n := topics[s.topic].Partitions; n != now {
 			return stopf("%s has %d partitions, but %s has %d: the source topics of a consumer must have equally many", s.topic, n, first, now)
+		}
+	}
+	for _, t := range ln.tiers {
+		if n := topics[t.Topic].Partitions; n < now && !isOrphan(t.Tier) {
+			return stopf("the retry topic %s has %d partitions, but %s has %d: type `layby topics apply`", t.Topic, n, first, now)
 		}
 	}
 	counts, err := ln.c.store.PartitionCounts(ln.ctx, ln.c.cfg.Group)

@@ -31,19 +31,28 @@ func (c *clock) now() time.Time {
 	return b.database.Add(time.Since(b.at))
 }
 
+const (
+	clockEvery = time.Minute
+	clockAgain = time.Second // when there was no answer
+)
+
 // follow asks again from time to time, until the context ends. The answer is taken as of its arrival: a clock that
-// lags a little makes a delay longer, never shorter.
-func (c *clock) follow(ctx context.Context, every time.Duration, ask func(context.Context) (time.Time, error)) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
+// lags a little makes a delay longer, never shorter. Each lane that is taken over sets it as well, before it starts.
+func (c *clock) follow(ctx context.Context, ask func(context.Context) (time.Time, error)) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		if now, err := ask(ctx); err == nil {
-			c.set(now, time.Now())
-		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
+		now, err := ask(ctx)
+		if err != nil {
+			timer.Reset(clockAgain)
+			continue
+		}
+		c.set(now, time.Now())
+		timer.Reset(clockEvery)
 	}
 }

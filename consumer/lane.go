@@ -44,6 +44,7 @@ type lane struct {
 	acquired chan struct{}
 	started  atomic.Bool
 
+	count    int32        // partitions of the source topics
 	sources  []source     // parallel to the configured topics
 	tiers    []tier       // the consumer's that are there
 	tierFrom []int64      // where the tiers are read from
@@ -57,10 +58,15 @@ type lane struct {
 		sync.Mutex
 		results []ordering.Result // of handlers that ended while the lease had lapsed
 	}
-	asked    int64 // the last command that was read when more may be behind it; pollCommands' own
-	again    bool  // it is being let go to be acquired again; guarded by the consumer's mu
-	leave    sync.Once
-	over     sync.Once
+	asked int64 // the last command that was read when more may be behind it; pollCommands' own
+	again bool  // it is being let go to be acquired again; guarded by the consumer's mu
+	leave sync.Once
+	over  sync.Once
+	waits struct {
+		sync.Mutex
+		paused string // for what its topics are not fetched
+		lapsed bool
+	}
 	leaving  atomic.Bool
 	idle     chan struct{} // closed when nothing is under way after a stop
 	idleOnce sync.Once
@@ -214,11 +220,44 @@ func (ln *lane) pause(p ordering.Pause) {
 	topics := ln.c.cfg.Topics
 	if p.Reason == ordering.NotPaused {
 		ln.c.group.Resume(ln.partition, topics...)
-		ln.setState(Running, "")
-		return
+	} else {
+		ln.c.group.Pause(ln.partition, topics...)
 	}
-	ln.c.group.Pause(ln.partition, topics...)
-	ln.setState(Paused, string(p.Reason))
+	ln.waits.Lock()
+	ln.waits.paused = string(p.Reason)
+	ln.waits.Unlock()
+	ln.show()
+}
+
+// noLease is the reason of a lane that starts nothing because no heartbeat was answered in time.
+const noLease = "lease"
+
+// lease notes whether the lease is good.
+func (ln *lane) lease(good bool) {
+	ln.waits.Lock()
+	changed := ln.waits.lapsed == good
+	ln.waits.lapsed = !good
+	ln.waits.Unlock()
+	if changed {
+		ln.show()
+	}
+}
+
+// show says what a lane that runs waits for.
+func (ln *lane) show() {
+	ln.waits.Lock()
+	defer ln.waits.Unlock()
+	reason := ln.waits.paused
+	if ln.waits.lapsed {
+		reason = noLease
+	}
+	switch {
+	case ln.leaving.Load():
+	case reason != "":
+		ln.setState(Paused, reason)
+	default:
+		ln.setState(Running, "")
+	}
 }
 
 // deliver takes results of handlers from the pool. While the lease has lapsed they wait for the next good heartbeat:
@@ -250,6 +289,7 @@ func (ln *lane) returned(w *ordering.Work) {
 
 // renewed goes on after a good heartbeat.
 func (ln *lane) renewed(same bool) {
+	ln.lease(true)
 	ln.held.Lock()
 	results := ln.held.results
 	ln.held.results = nil

@@ -59,7 +59,15 @@ func (m *meter) results(list []ordering.Result) {
 func (m *meter) partition(number int32, st *Status) {
 	if m.to != nil {
 		p := m.to.Partition(number)
-		p.SetState(string(st.State), st.Reason)
+		var reason string // of a few values: the text of an error would make a label of any number
+		switch st.State {
+		case Paused:
+			reason = st.Reason
+		case Acquiring, Stopped:
+			reason = string(st.State)
+		case Running, Leaving:
+		}
+		p.SetState(string(st.State), reason)
 		p.SetSuspect(st.Suspect)
 	}
 }

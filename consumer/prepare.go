@@ -47,7 +47,11 @@ func (c *Consumer) prepare(ctx context.Context) error {
 		Assigned: c.assigned, Revoked: c.revoked, Lost: c.lost,
 		Records: c.records, Pace: c.backlog.pace, FetchError: c.fetchError,
 		Renewed: c.renewed, Lapsed: c.lapsed,
-		Joined: func(g *group.Group) { c.group = g },
+		Joined: func(g *group.Group) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.group = g
+		},
 	})
 	return err
 }
@@ -101,6 +105,7 @@ func (c *Consumer) lapsed() {
 		slog.Duration("session_timeout", c.cfg.SessionTimeout))
 	for _, ln := range c.all() {
 		if ln.started.Load() {
+			ln.lease(false)
 			ln.works.Cancel(errLapsed)
 		}
 	}

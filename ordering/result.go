@@ -82,11 +82,9 @@ func (l *Lane) succeed(w *Work) {
 		return
 	}
 	p := r.park
-	where := l.tierName(rw.tier)
-	if rw.spent == 0 {
-		where = "drained"
+	if w.Event.Attempt > 1 { // a drained follower never failed
+		l.report(ReportHealed, r, w, l.tierName(rw.tier), nil)
 	}
-	l.report(ReportHealed, r, w, where, nil)
 	l.removeRow(r, rw)
 	p.unrecorded++
 	b := l.collect(r)

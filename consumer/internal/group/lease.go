@@ -64,6 +64,9 @@ func bootTime() int64 {
 // Good says that handlers may start.
 func (l *Lease) Good() bool { return l.now() < l.until.Load() }
 
+// Joined says that a heartbeat was answered well at some time.
+func (l *Lease) Joined() bool { return l.joined.Load() }
+
 // Left is how much longer the lease is good; 0 or less when it is not.
 func (l *Lease) Left() time.Duration { return time.Duration(l.until.Load() - l.now()) }
 

@@ -54,7 +54,7 @@ type Pool struct {
 	alones   []held
 	gates    []gate // by route
 	perEvent time.Duration
-	stuck    int
+	stuck    map[*run]time.Time // handlers that were given up and have not returned, and when
 	pace     pace
 	notes    []func() // lines for the log
 	stopping bool
@@ -88,7 +88,7 @@ func New(cfg Config) (*Pool, error) {
 	}
 	p := &Pool{
 		cfg: cfg, alone: cfg.Alone, timedOut: endedBy(handlerTimeout(cfg.HandlerTimeout)),
-		lanes: map[*Lane]struct{}{}, gates: make([]gate, len(cfg.Handlers)), perEvent: slowEvent,
+		lanes: map[*Lane]struct{}{}, stuck: map[*run]time.Time{}, gates: make([]gate, len(cfg.Handlers)), perEvent: slowEvent,
 		kick: make(chan struct{}, 1), quit: make(chan struct{}), watched: make(chan struct{}),
 	}
 	for i := range p.gates {
@@ -151,8 +151,8 @@ func (p *Pool) Stop(ctx context.Context) error {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stuck > 0 {
-		p.lastStop = fmt.Errorf("stop workers: %d handlers ignore their cancelled context", p.stuck)
+	if n := len(p.stuck); n > 0 {
+		p.lastStop = fmt.Errorf("stop workers: %d handlers ignore their cancelled context", n)
 	}
 	return p.lastStop
 }
@@ -165,6 +165,8 @@ type Stats struct {
 	Waiting int // works that were submitted and have not started
 	// Oldest is how long the longest of the running handlers has been running.
 	Oldest time.Duration
+	// StuckFor is how long ago the first of the stuck ones was given up.
+	StuckFor time.Duration
 }
 
 // Stats counts.
@@ -172,7 +174,10 @@ func (p *Pool) Stats() Stats {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Stats{Workers: p.cfg.Workers, Stuck: p.stuck, Waiting: len(p.alones)}
+	s := Stats{Workers: p.cfg.Workers, Stuck: len(p.stuck), Waiting: len(p.alones)}
+	for _, at := range p.stuck {
+		s.StuckFor = max(s.StuckFor, now.Sub(at))
+	}
 	for l := range p.lanes {
 		s.Waiting += l.queue.len()
 	}

@@ -26,7 +26,7 @@ func (p *Pool) abandon(i int, now time.Time) (delivery, []delivery) {
 		w.alone = false
 		p.alone.unlock()
 	}
-	p.stuck++
+	p.stuck[r] = now
 	fresh := newWorker(p)
 	p.workers[i] = fresh
 	go fresh.loop() // in the place of w in running
@@ -40,7 +40,7 @@ func (p *Pool) abandon(i int, now time.Time) (delivery, []delivery) {
 // cameBack takes in that a stuck handler has returned.
 func (p *Pool) cameBack(r *run, now time.Time) {
 	p.mu.Lock()
-	p.stuck--
+	delete(p.stuck, r)
 	p.mu.Unlock()
 	p.logRun(slog.LevelWarn, "stuck handler has returned", r, now)
 	r.lane.cb.Returned(r.work)
