@@ -48,6 +48,15 @@ retry: {immediate: {max: 0}, tiers: [1s, 10s]}
 				w.copies(20*time.Second, "body", "fails-0#1", "fails-1#1", "fails-2#1")
 			}
 			w.withoutLease(m)
+			eventually(t, 20*time.Second, "the member says that Kafka is away, and that its partitions wait or are gone", func() (bool, string) {
+				status, body := m.get("/readyz?verbose")
+				running, _ := m.metric("layby_partition_state", `state="running"`)
+				return status == 503 && strings.Contains(body, "[-]kafka: ") && strings.Contains(body, "[-]consumer "+w.group+": no heartbeat") &&
+					running == 0, body
+			})
+			if status, body := m.get("/livez"); status != 200 {
+				t.Errorf("livez: %s", body) // a restart would not bring Kafka back
+			}
 			c.give(t, 1)
 			from := w.service.moment()
 			eventually(t, 60*time.Second, "events go on", func() (bool, string) {
@@ -61,9 +70,10 @@ retry: {immediate: {max: 0}, tiers: [1s, 10s]}
 			}
 			v := w.check(except{repeat: w.mayRepeat([]crash{k})})
 			t.Logf("%d events, %d of them again", len(w.produced()), v.repeats)
-			if status, body := m.get("/readyz"); status != 200 {
-				t.Errorf("readyz: %s", body)
-			}
+			eventually(t, 20*time.Second, "the member is ready again", func() (bool, string) {
+				status, body := m.get("/readyz")
+				return status == 200, body
+			})
 		})
 	}
 }

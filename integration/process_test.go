@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/layby-go/layby/integration/stack"
 )
 
 // TestASecondSignalEndsTheProcessAtOnce stops a member whose handlers hang: the first signal waits for them, the second does
@@ -88,6 +90,33 @@ routes: [{type: "*", webhook: {url: "${service}-slow", timeout: 60s}}]
 	if n := w.service.count(func(*call) bool { return true }); n != 420 {
 		t.Errorf("%d calls for 210 events of 2 consumers", n)
 	}
+	m.stop()
+}
+
+// TestTheStartOfAConsumerIsItsOwn has one of two consumers read a topic that does not exist. It says so, is not ready, and
+// starts when the topic is there; the other one works all the while.
+func TestTheStartOfAConsumerIsItsOwn(t *testing.T) {
+	t.Parallel()
+	late := stack.Name(t, "late")
+	w := newWorld(t, setup{more: []string{"topics: [" + late + "]"}})
+	w.rounds(5, names("order", 5)...)
+	m := w.start()
+	eventually(t, 20*time.Second, "the events of the consumer that can start are done", func() (bool, string) {
+		n := w.service.count(func(c *call) bool { return c.ok() })
+		return n == 25, fmt.Sprint(n)
+	})
+	eventually(t, 10*time.Second, "readyz names the topic that is missing", func() (bool, string) {
+		status, body := m.get("/readyz")
+		return status == 503 && strings.Contains(body, late) && strings.Count(body, "[-]") == 1, body
+	})
+	if _, err := w.admin.CreateTopic(t.Context(), 3, 1, nil, late); err != nil {
+		t.Fatal(err)
+	}
+	w.sources = append(w.sources, late)
+	eventually(t, 40*time.Second, "both are ready", func() (bool, string) {
+		status, body := m.get("/readyz")
+		return status == 200, body
+	})
 	m.stop()
 }
 
