@@ -63,8 +63,11 @@ func (c *copyCache) drop(k copyKey) {
 	}
 }
 
+// cachedBeside is about what a cached record takes in memory beside its bytes: itself, its header, its places.
+const cachedBeside = 600
+
 func recordSize(rec *kgo.Record) int {
-	n := len(rec.Key) + len(rec.Value) + 64
+	n := len(rec.Key) + len(rec.Value) + cachedBeside
 	for _, h := range rec.Headers {
 		n += len(h.Key) + len(h.Value) + 16
 	}

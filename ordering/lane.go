@@ -173,6 +173,10 @@ func (l *Lane) sourceOf(id TopicID) int {
 // back. What it returns is valid until the next step.
 func (l *Lane) Step(now time.Time, in *Inputs) *Actions {
 	l.now = max(l.now, now.UnixNano())
+	// Emptied, not only cut: what is beyond the end would keep the bytes of the events in memory.
+	clear(l.out.Run)
+	clear(l.out.Produce)
+	clear(l.out.Read)
 	l.out.Run, l.out.Produce, l.out.Read = l.out.Run[:0], l.out.Produce[:0], l.out.Read[:0]
 	l.out.Late = l.out.Late[:0]
 	l.out.Reports, l.out.Write, l.out.Pause = l.out.Reports[:0], nil, nil

@@ -38,7 +38,7 @@ func (p *Pool) release(w *worker) {
 	if len(w.items) > 0 {
 		p.putBack(w.lane, w.rest())
 		clear(w.items)
-		w.items, w.next = w.items[:0], 0
+		w.items, w.next, w.runs = w.items[:0], 0, nil
 	}
 	w.mu.Unlock()
 	p.unlock(w)
