@@ -52,6 +52,7 @@ func (ln *lane) sourceRecords(d *delivery, source int, recs []*kgo.Record) {
 		w.Position.Topic, w.Position.Offset, w.Position.Epoch = id, rec.Offset, rec.LeaderEpoch
 		ln.c.router.route(w)
 		d.Fetched = append(d.Fetched, w)
+		rec.Recycle() // the bytes stay with the event
 	}
 }
 

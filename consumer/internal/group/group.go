@@ -145,6 +145,7 @@ func (g *Group) connect(ctx context.Context) error {
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxBytes(fetchBytes),
 		kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
+		kgo.WithPools(&recordPool{}),
 	)...)
 	if err != nil {
 		return fmt.Errorf("make a Kafka client: %w", err)
