@@ -18,7 +18,22 @@ const (
 	maxGroup = maxTopic - 32
 	// maxTierDelay bounds a delay: retention is ten times as long.
 	maxTierDelay = 366 * 24 * time.Hour
+	// maxInPlace bounds what an event waits between its retries in place: nothing of that is recorded.
+	maxInPlace = 10 * time.Minute
 )
+
+// wait is the time between the first run and the last retry in place, without the runs; maxInPlace and more where it is
+// longer.
+func (i Immediate) wait() time.Duration {
+	total, next := time.Duration(0), i.Backoff
+	for range i.Max {
+		if total += next; total > maxInPlace {
+			break
+		}
+		next *= 2
+	}
+	return total
+}
 
 func (v *validator) consumer(path string, c *Consumer) {
 	at := func(key string) string { return child(path, key) }
@@ -39,6 +54,10 @@ func (v *validator) consumer(path string, c *Consumer) {
 	}
 	if v.ok(at("event_type")) && c.EventType.From == FromKey {
 		v.fail(at("event_type"), "can't be the key: write header:<name> or json:/path/to/field")
+	}
+	if in := c.Retry.Immediate; v.ok(at("retry.immediate.max")) && v.ok(at("retry.immediate.backoff")) && in.wait() > maxInPlace {
+		v.fail(at("retry.immediate.max"), "%d retries in place, the first after %v and each after twice the time, take longer than %v: "+
+			"write fewer, what heals later is for the tiers", in.Max, in.Backoff, maxInPlace)
 	}
 	v.tiers(at("retry.tiers"), c.Retry.Tiers)
 	v.policies(path, c)

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -74,6 +76,20 @@ func TestTheNearestWordIsFound(t *testing.T) {
 	} {
 		if got := nearest(text, words); got != want {
 			t.Errorf("%q is near %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestRetriesInPlaceAreBounded(t *testing.T) {
+	for in, want := range map[Immediate]bool{
+		{Max: 0, Backoff: time.Hour}: true, {Max: 2, Backoff: 100 * time.Millisecond}: true, {Max: 12, Backoff: 100 * time.Millisecond}: true,
+		{Max: 13, Backoff: 100 * time.Millisecond}: false, {Max: 200, Backoff: time.Millisecond}: false, {Max: 1, Backoff: 11 * time.Minute}: false,
+	} {
+		retry := fmt.Sprintf("    retry: {immediate: {max: %d, backoff: %v}}\n", in.Max, in.Backoff)
+		text := strings.Replace(least, "    routes:", retry+"    routes:", 1)
+		_, _, err := Parse("layby.yaml", []byte(text), nil)
+		if (err == nil) != want || !want && !strings.Contains(err.Error(), "retry.immediate.max: ") {
+			t.Errorf("%+v: %v", in, err)
 		}
 	}
 }
