@@ -49,7 +49,7 @@ func main() {
 		return
 	}
 	var s settings
-	flag.IntVar(&s.records, "records", 6_000_000, "records to preload, 200 bytes each")
+	flag.IntVar(&s.records, "records", 25_000_000, "records to preload, 200 bytes each")
 	flag.IntVar(&s.runs, "runs", 5, "runs of each kind")
 	flag.DurationVar(&s.duration, "duration", 10*time.Second, "length of a run")
 	flag.IntVar(&s.parked, "parked", 50_000, "events to park in the parking run; 0 leaves it out")

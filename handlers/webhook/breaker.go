@@ -58,11 +58,15 @@ type breaker struct {
 	opened  atomic.Int64 // when it opened, in nanoseconds since made: a change of the machine's clock moves nothing
 
 	mu     sync.Mutex
-	failed map[string]struct{} // positions of the events that failed as probes since it was closed
+	failed map[string]int // how often events failed as probes since it was closed, by their positions
 }
 
-// maxFailed bounds how many of them are kept; some cost nothing again after that.
-const maxFailed = 10_000
+const (
+	// freeProbes is how often an event can fail as a probe before it is taken to be the reason itself.
+	freeProbes = 10
+	// maxFailed bounds how many events are counted.
+	maxFailed = 10_000
+)
 
 func (b *Breakers) of(host string) *breaker {
 	b.mu.Lock()
@@ -70,7 +74,7 @@ func (b *Breakers) of(host string) *breaker {
 	if old := b.byHost[host]; old != nil {
 		return old
 	}
-	br := &breaker{openFor: b.cfg.OpenFor, made: time.Now(), failed: map[string]struct{}{}}
+	br := &breaker{openFor: b.cfg.OpenFor, made: time.Now(), failed: map[string]int{}}
 	br.cb = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: host, MaxRequests: 1, Interval: b.cfg.Window, BucketPeriod: b.cfg.Window / windowParts, Timeout: b.cfg.OpenFor,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
@@ -123,16 +127,15 @@ func (b *breaker) count(how error) {
 	}
 }
 
-// failedAgain notes that an event failed as a probe, and reports whether it had before.
-func (b *breaker) failedAgain(position string) bool {
+// blames notes that an event failed as a probe, and reports whether it did so too often.
+func (b *breaker) blames(position string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	_, again := b.failed[position]
 	if len(b.failed) >= maxFailed {
 		clear(b.failed)
 	}
-	b.failed[position] = struct{}{}
-	return again
+	b.failed[position]++
+	return b.failed[position] > freeProbes
 }
 
 // left is the time until it is worth asking an open breaker again. While another call probes that is a moment, for its

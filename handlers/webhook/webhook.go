@@ -143,12 +143,12 @@ func (h *Handler) Handle(ctx context.Context, e *layby.Event) error {
 
 // failed is the verdict on a call that the endpoint failed. A probe of the breaker costs the event no attempt: the
 // endpoint is still away. But an event can fail by its own fault what looks like the endpoint's, and if it alone waits,
-// each probe would be such a failure, for ever: from its second one on, those count, unless the endpoint is away for sure.
+// each probe would be such a failure, for ever: after freeProbes of them they count, unless the endpoint is away for sure.
 func (h *Handler) failed(failure *layby.Error, probe bool, e *layby.Event, away bool) error {
 	switch {
 	case !probe || failure.Verdict == layby.VerdictUnavailable:
 		return failure
-	case !away && h.on.failedAgain(position(e)):
+	case !away && h.on.blames(position(e)):
 		failure.Dependency = h.host
 		return failure
 	}

@@ -176,7 +176,8 @@ func (g *Group) committed(list []Commit, resp *kmsg.OffsetCommitResponse, names 
 			continue
 		case c.TopicID != (ordering.TopicID{}) && errors.Is(err, kerr.UnknownTopicID):
 			continue // deleted, and nobody has looked yet whether it is there again
-		case errors.Is(err, kerr.RebalanceInProgress):
+		case errors.Is(err, kerr.RebalanceInProgress), errors.Is(err, kerr.IllegalGeneration):
+			// The next generation is known in a moment; a member that was removed is unknown.
 			err = fmt.Errorf("%w: %w", ErrRebalancing, err)
 		default:
 			if err = fenced(err); errors.Is(err, ErrFenced) {

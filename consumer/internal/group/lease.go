@@ -151,8 +151,9 @@ func (l *Lease) beat(ctx context.Context) bool {
 	sent := l.now()
 	err := l.send(bctx, member, generation)
 	if err != nil {
-		// An answer that is about an older membership than the present one says nothing.
-		if m, n := l.client.GroupMetadata(); m == member && n == generation && errors.Is(fenced(err), ErrFenced) {
+		// An answer that is about an older membership than the present one says nothing. Nor does one about an old
+		// generation: who is known to the group has joined the new one, and will hear of it.
+		if m, n := l.client.GroupMetadata(); m == member && n == generation && errors.Is(fenced(err), ErrFenced) && !errors.Is(err, kerr.IllegalGeneration) {
 			l.until.Store(0)
 		}
 		return false
