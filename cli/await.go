@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
@@ -66,14 +67,18 @@ func (p *process) answers(ctx context.Context, server string, ask func(context.C
 		if needsPerson(err) {
 			return fmt.Errorf("%s: %w", server, err)
 		}
-		p.log.LogAttrs(ctx, slog.LevelWarn, "waiting for "+server, slog.String("error", oneLine(err)), slog.Duration("again_in", wait))
+		again := jitter(wait)
+		p.log.LogAttrs(ctx, slog.LevelWarn, "waiting for "+server, slog.String("error", oneLine(err)), slog.Duration("again_in", again))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(wait):
+		case <-time.After(again):
 		}
 	}
 }
+
+// jitter takes up to half off a wait, so that processes that were started together do not ask together.
+func jitter(wait time.Duration) time.Duration { return wait - rand.N(wait/2) } //nolint:gosec // spreads load, keeps no secret
 
 // needsPerson says that waiting can't heal an error: the schema, the login, the certificate, the database, the rights.
 func needsPerson(err error) bool {
@@ -107,8 +112,8 @@ func healsByItself(err error) bool {
 	if needsPerson(err) {
 		return false
 	}
-	if errors.As(err, &network) || errors.As(err, &connect) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) ||
-		kerr.IsRetriable(err) {
+	if errors.As(err, &network) || errors.As(err, &connect) || kgo.IsRetryableBrokerErr(err) || kerr.IsRetriable(err) ||
+		pgconn.SafeToRetry(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) {
 		return true
 	}
 	var refused *pgconn.PgError

@@ -20,9 +20,9 @@ const (
 	listedGates      = 5
 )
 
-// stuckTooLong is when a handler that ignores its context turns liveness red: its event was parked long before, and only
-// the end of the process lets its resource go on.
-const stuckTooLong = 5 * time.Minute
+// A handler that ignores its context for so many times stuck_grace after it was given up turns liveness red: its event was
+// parked long before, and only the end of the process lets its resource go on.
+const stuckGraces = 60
 
 // member runs one consumer of the process. What keeps it from its work is its own: the others go on.
 type member struct {
@@ -31,7 +31,7 @@ type member struct {
 	only    bool // it is the process's only one
 	log     *slog.Logger
 	now     atomic.Pointer[consumer.Consumer]
-	why     atomic.Pointer[string] // it can't run, nil while it does
+	why     atomic.Pointer[string] // it ended last, nil before it did
 }
 
 // members makes the consumers of the configuration, with their probes.
@@ -49,12 +49,7 @@ func (p *process) members(client []kgo.Opt, handlers []routeHandlers) []*member 
 		}
 		name := "consumer " + p.cfg.Consumers[i].Group
 		p.health.Ready(name, m.unready)
-		p.health.Live(name, func() string {
-			if p.reason(postgres) != "" {
-				return "" // what is stuck may not have been parked
-			}
-			return m.stuck()
-		})
+		p.health.Live(name, func() string { return m.dead(min(p.well(postgres), p.well(kafka))) })
 		p.health.Note(name, m.notices)
 		all = append(all, m)
 	}
@@ -65,55 +60,61 @@ func (p *process) members(client []kgo.Opt, handlers []routeHandlers) []*member 
 // reason may go by itself or other consumers of the process do their work.
 func (m *member) run(ctx context.Context) error {
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
-		begun := time.Now()
-		err := m.once(ctx)
+		joined, err := m.once(ctx)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		if m.only && !healsByItself(err) {
 			return err
 		}
-		if time.Since(begun) > longestWait {
+		if joined {
 			wait = firstWait
 		}
-		why := oneLine(err)
-		m.why.Store(&why)
-		m.log.LogAttrs(ctx, slog.LevelError, "the consumer does not run: it is tried again", slog.String("error", why), slog.Duration("in", wait))
+		again := jitter(wait)
+		m.log.LogAttrs(ctx, slog.LevelError, "the consumer does not run, trying again",
+			slog.String("error", oneLine(err)), slog.Duration("again_in", again))
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(wait):
+		case <-time.After(again):
 		}
 	}
 }
 
-func (m *member) once(ctx context.Context) error {
+// once makes the consumer and runs it until it ends. It tells whether it joined its group.
+func (m *member) once(ctx context.Context) (joined bool, err error) {
 	c, err := consumer.New(m.options)
 	if err != nil {
-		return err
+		return false, err
 	}
 	m.now.Store(c)
-	return c.Run(ctx, m.grace)
+	if err = c.Run(ctx, m.grace); err != nil {
+		why := oneLine(err)
+		m.why.Store(&why)
+		m.now.Store(nil)
+	}
+	return c.Joined(), err
 }
 
-// consumer is the one that runs, nil before the first.
+// consumer is the one that runs, nil while none does.
 func (m *member) consumer() *consumer.Consumer { return m.now.Load() }
 
 // unready says why the consumer, or which of its partitions, does not do its work.
 func (m *member) unready() string {
 	c := m.consumer()
+	if c != nil && c.Joined() {
+		if waits := c.Waits(); waits != "" {
+			return waits
+		}
+		return unready(c.Statuses())
+	}
+	if why := m.why.Load(); why != nil { // of the last start, until one is through
+		return *why
+	}
 	if c == nil {
 		return "it is starting"
 	}
-	waits := c.Waits()
-	if waits == "" {
-		m.why.Store(nil)
-		return unready(c.Statuses())
-	}
-	if why := m.why.Load(); why != nil {
-		return *why
-	}
-	return waits
+	return c.Waits()
 }
 
 // unready says which partitions do not do their work.
@@ -131,18 +132,23 @@ func unready(statuses []consumer.Status) string {
 	return list(reasons, listedPartitions)
 }
 
-// stuck says that handlers have ignored their context for too long.
-func (m *member) stuck() string {
+// dead says why a restart would help. It takes how long the servers have been there without a break: before, what is
+// stuck may not have been parked.
+func (m *member) dead(well time.Duration) string {
 	c := m.consumer()
 	if c == nil {
 		return ""
 	}
 	n, since := c.Stuck()
-	if since < stuckTooLong {
+	if c.Waits() != "" || n == 0 || min(since, well) < stuckGraces*m.options.Config.StuckGrace {
 		return ""
 	}
-	return fmt.Sprintf("%d handlers ignore that their context has ended, the first for %s: their resources wait until they "+
-		"return or the process ends", n, since.Round(time.Second))
+	return fmt.Sprintf("%s: their events are parked, their resources wait until they return or the process ends", stuck(n, since))
+}
+
+func stuck(handlers int, since time.Duration) string {
+	return fmt.Sprintf("%d handlers ignore that their context has ended, the first of them was given up %s ago",
+		handlers, since.Round(time.Second))
 }
 
 // notices are what a person should know. The process is ready all the same.
@@ -161,7 +167,7 @@ func (m *member) notices() string {
 			g.Route, g.Since.Format(time.RFC3339), g.Dependency))
 	}
 	if n, since := c.Stuck(); n > 0 {
-		texts = append(texts, fmt.Sprintf("%d handlers are stuck, the first for %s", n, since.Round(time.Second)))
+		texts = append(texts, stuck(n, since))
 	}
 	return list(append(texts, c.Notices()...), listedGates)
 }

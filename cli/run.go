@@ -55,7 +55,8 @@ type process struct {
 	store   *parking.Store
 
 	mu   sync.Mutex
-	away map[string]string // why a server can't be used
+	away map[string]string    // why a server can't be used
+	back map[string]time.Time // since when it can be
 }
 
 // consume runs all consumers until the context ends or none of them can go on.
@@ -64,6 +65,7 @@ func (a *app) consume(ctx context.Context, cfg *config.Config, pool *pgxpool.Poo
 		cfg: cfg, pool: pool, log: log, health: telemetry.NewHealth(),
 		metrics: telemetry.New(telemetry.Build{Version: a.version, Revision: revision()}),
 		away:    map[string]string{postgres: "not asked yet", kafka: "not asked yet"},
+		back:    map[string]time.Time{},
 	}
 	hooks := newWebhooks(p.metrics.Registry())
 	handlers, err := a.handlersOf(cfg, hooks)
@@ -111,7 +113,7 @@ func (p *process) run(ctx context.Context, handlers []routeHandlers, hooks *webh
 	defer unhook()
 	watching, stopWatching := context.WithCancel(ctx)
 	var watch sync.WaitGroup
-	watch.Go(func() { p.watch(watching, postgres, p.pool.Ping) })
+	watch.Go(func() { p.watch(watching, postgres, p.takesWrites) })
 	watch.Go(func() { p.watch(watching, kafka, asked.Ping) })
 	watch.Go(func() { p.listen(watching, members) })
 	failed := make([]error, len(members))
@@ -158,13 +160,24 @@ func (p *process) watch(ctx context.Context, server string, ask func(context.Con
 	}
 }
 
+// takesWrites says why Postgres can't be used, if it can't.
+func (p *process) takesWrites(ctx context.Context) error {
+	var readOnly bool
+	err := p.pool.QueryRow(ctx, "select current_setting('transaction_read_only')::bool").Scan(&readOnly)
+	if err == nil && readOnly {
+		err = errors.New("it takes no writes: it is read-only, or a standby")
+	}
+	return err
+}
+
 // setAway notes whether a server can be used.
 func (p *process) setAway(server string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.away[server] = ""
 	if err != nil {
 		p.away[server] = oneLine(err)
+	} else if p.away[server] != "" {
+		p.away[server], p.back[server] = "", time.Now()
 	}
 	if server == postgres {
 		p.metrics.SetPostgresAway(err != nil)
@@ -175,4 +188,14 @@ func (p *process) reason(server string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.away[server]
+}
+
+// well is how long a server has been there without a break.
+func (p *process) well(server string) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away[server] != "" {
+		return 0
+	}
+	return time.Since(p.back[server])
 }

@@ -112,7 +112,8 @@ func (ln *lane) begin(
 		return fmt.Errorf("heartbeat after taking over partition %d: %w", ln.partition, err)
 	}
 	ln.c.clock.set(loaded.Now, time.Now())
-	ln.tenure, ln.epoch, ln.laneID = tenure, loaded.Epoch, loaded.LaneID
+	ln.tenure, ln.laneID = tenure, loaded.LaneID
+	ln.epoch.Store(loaded.Epoch)
 	ln.version.Store(loaded.Version)
 	if err := ln.checkPartitionCount(topics); err != nil {
 		return err

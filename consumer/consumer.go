@@ -328,48 +328,11 @@ type restart struct {
 func (c *Consumer) Statuses() []Status {
 	var out []Status
 	for _, ln := range c.all() {
-		out = append(out, *ln.status.Load())
+		if st := ln.status.Load(); st != nil {
+			out = append(out, *st)
+		}
 	}
 	return out
-}
-
-// Waits says why the consumer starts nothing: it has not joined its group, or no heartbeat is answered. It is "" while it
-// does its work, as far as its partitions do.
-func (c *Consumer) Waits() string {
-	c.mu.Lock()
-	g := c.group
-	c.mu.Unlock()
-	switch {
-	case g == nil:
-		return "it is starting"
-	case !g.Lease().Joined():
-		return "it has not joined its group yet"
-	case !g.Lease().Good():
-		return fmt.Sprintf("no heartbeat was answered for the session timeout of %v: nothing starts until one is", c.cfg.SessionTimeout)
-	}
-	return ""
-}
-
-// Notices are what a person should know although the consumer does its work.
-func (c *Consumer) Notices() []string {
-	var out []string
-	if c.Waits() == "" && len(c.Statuses()) == 0 {
-		out = append(out, "no partition is assigned to this member: others have them all")
-	}
-	return out
-}
-
-// Stuck says how many handlers ignore that their context has ended, and for how long the first of them has been given
-// up. Their events were parked, their resources wait until they return or the process ends.
-func (c *Consumer) Stuck() (handlers int, since time.Duration) {
-	c.mu.Lock()
-	workers := c.pool
-	c.mu.Unlock()
-	if workers == nil {
-		return 0, 0
-	}
-	s := workers.Stats()
-	return s.Stuck, s.StuckFor
 }
 
 // Gate is a closed gate (R15): nothing of the route starts while a dependency is away. What waits behind it goes on by

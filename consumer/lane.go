@@ -33,7 +33,6 @@ type lane struct {
 	box    *mailbox
 	core   *ordering.Lane
 	tenure *parking.Tenure
-	epoch  int64
 	laneID uuid.UUID
 	works  *pool.Lane
 	writes chan *ordering.Write
@@ -51,6 +50,7 @@ type lane struct {
 	tierEnds []int64      // where the tiers ended at acquisition; nil once they were read
 	tierNext []int64      // where the tiers were read up to
 	version  atomic.Int64 // of the lane row, for commit metadata
+	epoch    atomic.Int64 // of the tenure, for people
 	overflow []topicRanges
 	handed   int // of the consumer's backlog; drive's own
 
@@ -114,7 +114,7 @@ func (ln *lane) setState(s State, reason string) {
 	if old != nil && old.State == s && old.Reason == reason {
 		return
 	}
-	st := &Status{Partition: ln.partition, State: s, Reason: reason, Since: time.Now(), Epoch: ln.epoch}
+	st := &Status{Partition: ln.partition, State: s, Reason: reason, Since: time.Now(), Epoch: ln.epoch.Load()}
 	if old != nil {
 		st.Suspect = old.Suspect
 	}

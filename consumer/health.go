@@ -1,0 +1,52 @@
+package consumer
+
+import (
+	"fmt"
+	"time"
+)
+
+// Waits says why the consumer starts nothing: it has not joined its group, or no heartbeat is answered. It is "" while it
+// does its work, as far as its partitions do.
+func (c *Consumer) Waits() string {
+	c.mu.Lock()
+	g := c.group
+	c.mu.Unlock()
+	switch {
+	case g == nil:
+		return "it is starting"
+	case !g.Lease().Joined():
+		return "it has not joined its group yet"
+	case !g.Lease().Good():
+		return fmt.Sprintf("no heartbeat was answered for the session timeout of %v: nothing starts until one is", c.cfg.SessionTimeout)
+	}
+	return ""
+}
+
+// Joined says that the consumer has been a member of its group.
+func (c *Consumer) Joined() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.group != nil && c.group.Lease().Joined()
+}
+
+// Notices are what a person should know although the consumer does its work.
+func (c *Consumer) Notices() []string {
+	var out []string
+	if c.Waits() == "" && len(c.Statuses()) == 0 {
+		out = append(out, "no partition is assigned to this member: others have them all")
+	}
+	return out
+}
+
+// Stuck says how many handlers ignore that their context has ended, and how long ago the first of them was given up.
+// Their events were parked, their resources wait until they return or the process ends.
+func (c *Consumer) Stuck() (handlers int, since time.Duration) {
+	c.mu.Lock()
+	workers := c.pool
+	c.mu.Unlock()
+	if workers == nil {
+		return 0, 0
+	}
+	s := workers.Stats()
+	return s.Stuck, s.StuckFor
+}
