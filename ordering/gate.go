@@ -10,6 +10,10 @@ func (l *Lane) gate(g Gate) {
 		delete(l.gated, g.Route)
 		delete(l.gatedHeads, g.Route)
 		for _, w := range works {
+			if w.task.row != nil {
+				l.keep(w) // it gave its turn back
+				continue
+			}
 			l.dispatch(w)
 		}
 		for _, r := range heads {

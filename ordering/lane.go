@@ -182,10 +182,10 @@ func (l *Lane) Step(now time.Time, in *Inputs) *Actions {
 	l.out.Reports, l.out.Write, l.out.Pause = l.out.Reports[:0], nil, nil
 	l.marked = false
 
+	l.settings(in)
 	if in.Written != nil {
 		l.written(in.Written)
 	}
-	l.settings(in)
 	for i := range in.Results {
 		l.result(&in.Results[i])
 	}
@@ -247,6 +247,9 @@ func (l *Lane) settings(in *Inputs) {
 		l.away = false
 		l.touchParked()
 	}
+	for _, g := range in.Gates {
+		l.gate(g)
+	}
 	if in.Trusted && l.cfg.Suspect {
 		l.trust()
 	}
@@ -254,9 +257,6 @@ func (l *Lane) settings(in *Inputs) {
 		b := l.collect(nil)
 		b.refresh = true
 		b.urge(l.now)
-	}
-	for _, g := range in.Gates {
-		l.gate(g)
 	}
 }
 

@@ -19,11 +19,9 @@ func (l *Lane) result(res *Result) {
 		w.Event.Attempt--
 		l.dispatch(w)
 	case Unavailable:
-		// No attempt is spent: the dependency failed, not the event (R15).
+		// No attempt is spent: the dependency failed, not the event (R15). The gate was closed before, by an input of its
+		// own; if it is open again by now, the event runs.
 		w.Event.Attempt--
-		if l.gates[w.Route] == GateOpen {
-			l.gates[w.Route] = GateClosed
-		}
 		l.dispatch(w)
 	case Success:
 		if len(w.task.attempts) > 0 && w.task.row == nil {

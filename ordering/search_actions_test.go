@@ -499,7 +499,11 @@ func (w *world) ends(kind actionKind) error {
 	default:
 		return fmt.Errorf("no end of a run: %v", kind)
 	}
-	return w.step(&Inputs{Results: []Result{r}})
+	in := &Inputs{Results: []Result{r}}
+	if kind == actUnavailable {
+		in.Gates = []Gate{{State: GateClosed}} // the lane hears of the gate first
+	}
+	return w.step(in)
 }
 
 // lands appends to a tier.

@@ -42,7 +42,7 @@ func (l *Lane) rejoin(r *resource, rw *row, w *Work) {
 		return
 	}
 	rw.work, w.task.row, w.task.res = w, rw, r
-	w.Parked = true
+	w.Parked, w.Event.Attempt = true, int(rw.attempt)
 	l.touch(r)
 }
 
@@ -135,7 +135,7 @@ func (l *Lane) dispatch(w *Work) {
 	}
 }
 
-// keep puts a parked event's work aside until Postgres is back: its result could not be recorded.
+// keep puts a parked event's work aside until it may run: it is a head again, whose bytes are at hand.
 func (l *Lane) keep(w *Work) {
 	r := w.task.res
 	r.cur, w.task.row.work, w.task.stage = nil, w, queued
@@ -150,6 +150,10 @@ func (l *Lane) run(w *Work) {
 	w.Event.Attempt++
 	w.Event.Token = l.cfg.Epoch
 	w.Parked = w.task.row != nil
+	if w.Parked && !w.task.turn {
+		w.task.turn = true // a probe, or an event that was parked while it ran
+		l.drainRuns++
+	}
 	l.running++
 	l.out.Run = append(l.out.Run, w)
 }

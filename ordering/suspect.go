@@ -53,9 +53,13 @@ func (l *Lane) pump() {
 
 // start runs the event whose start is written.
 func (l *Lane) start(w *Work) {
-	if l.stopped {
+	gated := l.gates[w.Route] != GateOpen && !l.probing[w.Route]
+	if l.stopped || gated {
 		w.task.stage = queued
 		l.finishActive(w, NotRun)
+		if gated {
+			l.dispatch(w) // its gate closed while its start was written
+		}
 		return
 	}
 	l.run(w)
