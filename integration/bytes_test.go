@@ -13,6 +13,7 @@ import (
 // TestG8BytesAreKept runs records of every awkward form through a retry in both tiers, the dead-letter store and a replay,
 // as heads, as followers and as held arrivals: each run sees the same bytes.
 func TestG8BytesAreKept(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, setup{partitions: 2, topics: map[string]string{
 		"retention.ms": "-1", "message.timestamp.after.max.ms": "9223372036854775807",
 	}, consumer: `

@@ -158,12 +158,14 @@ func (j *judgement) disorder() (bad []string) {
 		for i, e := range j.lines[line] {
 			index[e.position()] = i
 		}
+		settled := 0 // so many of the first were settled when an earlier call began
 		for _, c := range calls {
-			for _, e := range j.lines[line][:index[c.position]] {
-				if !j.settledBefore(e, c) {
-					bad = append(bad, fmt.Sprintf("%s: %v began before %v was settled", line, c, e))
-					break
-				}
+			ahead := j.lines[line][:index[c.position]]
+			for settled < len(ahead) && j.settledBefore(ahead[settled], c) {
+				settled++
+			}
+			if settled < len(ahead) {
+				bad = append(bad, fmt.Sprintf("%s: %v began before %v was settled", line, c, ahead[settled]))
 			}
 		}
 	}

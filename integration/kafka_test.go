@@ -13,6 +13,7 @@ import (
 // started again, or answers nothing for a while. Nothing starts without a lease, and what fails before its end is parked
 // with its bytes in Postgres. When Kafka is back, everything goes on by itself: nothing is lost, order is kept.
 func TestG1KafkaStoppedAndFrozen(t *testing.T) {
+	t.Parallel()
 	kafka := stack.NewKafka(t, 1)
 	for name, c := range map[string]struct {
 		take, give func(t testing.TB, broker int)

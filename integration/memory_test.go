@@ -34,7 +34,7 @@ func TestParkedEventsTakeLittleMemory(t *testing.T) {
 		}
 		w.produce(list...)
 	}
-	eventually(t, 3*time.Minute, "all are parked, with a pointer to their bytes", func() (bool, string) {
+	eventually(t, 5*time.Minute, "all are parked, with a pointer to their bytes", func() (bool, string) {
 		n := sqlValue[int](w, "select count(*) from layby.parked_events where copy = 'pointer'")
 		return n == orders*each, fmt.Sprint(n)
 	})
@@ -44,7 +44,10 @@ func TestParkedEventsTakeLittleMemory(t *testing.T) {
 
 	m.stop()
 	m = w.start()
-	w.owners(4, m)
+	eventually(t, 2*time.Minute, "the next member has loaded all", func() (bool, string) {
+		n := m.running()
+		return n == 4, fmt.Sprint(n)
+	})
 	w.allCommitted(30 * time.Second)
 	w.grew("with all events loaded", before, m.heap(), bound)
 	if n := w.service.count(func(c *call) bool { return !c.ok() && (c.n > 0 || c.attempt > 1) }); n > 0 {

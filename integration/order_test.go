@@ -8,6 +8,7 @@ import (
 // TestG2OrderAcrossTwoTiersWithFollowers lets a fifth of the events fail into the first or second tier while later events
 // of their orders keep coming.
 func TestG2OrderAcrossTwoTiersWithFollowers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, setup{partitions: 4})
 	w.service.flaky(20, 5*time.Millisecond)
 	orders := names("order", 40)
@@ -31,6 +32,7 @@ func TestG2OrderAcrossTwoTiersWithFollowers(t *testing.T) {
 
 // TestG3MembersJoinAndLeaveUnderLoadWithoutDisorderOrRepeat has three members come and go in good order.
 func TestG3MembersJoinAndLeaveUnderLoadWithoutDisorderOrRepeat(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, setup{partitions: 6})
 	w.service.flaky(10, 20*time.Millisecond)
 	stop := w.stream(200, names("order", 60)...)

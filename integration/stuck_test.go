@@ -169,3 +169,40 @@ routes: [{type: "*", handler: relay}]
 	}
 	m.stop()
 }
+
+// TestR13LivenessTurnsRedForAHandlerThatStaysStuck has a handler never return. Its event is parked and everything else goes
+// on for a while before liveness turns red, so that a restart, which alone lets the order go on, loses nothing.
+func TestR13LivenessTurnsRedForAHandlerThatStaysStuck(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{partitions: 1, consumer: `
+workers: 2
+handler_timeout: 200ms
+stuck_grace: 100ms
+routes: [{type: "*", handler: deaf}]
+`})
+	hang := make(chan struct{})
+	defer close(hang)
+	w.service.on(func(c *call) *answer {
+		if c.resource == "stuck" && c.run == 1 {
+			return &answer{until: hang}
+		}
+		return nil
+	})
+	w.rounds(1, "stuck", "other")
+	m := w.start()
+	eventually(t, 20*time.Second, "the stuck event is parked", func() (bool, string) {
+		p := w.progress()
+		return p.waiting == 1, p.String()
+	})
+	if status, body := m.get("/livez"); status != 200 {
+		t.Errorf("livez: %s", body)
+	}
+	eventually(t, 40*time.Second, "liveness turns red and says why", func() (bool, string) {
+		status, body := m.get("/livez")
+		return status == 503 && strings.Contains(body, "1 handlers ignore that their context has ended"), body
+	})
+	k := w.kill(m)
+	w.start()
+	w.rest(30 * time.Second)
+	w.check(except{repeat: w.mayRepeat([]crash{k}), overlap: func(a, b *call) bool { return a.resource == "stuck" }})
+}

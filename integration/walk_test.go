@@ -9,6 +9,7 @@ import (
 // TestG2FailingEventsAreParkedRetriedInOrderAndGivenUp is the walk from end to end, with one member: events fail in every
 // way that there is, their orders' later events wait behind them, all others flow on.
 func TestG2FailingEventsAreParkedRetriedInOrderAndGivenUp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, setup{consumer: `retry: {immediate: {max: 1, backoff: 50ms}, tiers: [1s, 2s]}`})
 	const perOrder = 8
 	w.rounds(perOrder, "fine-1", "fine-2", "in-place", "tier-1", "tier-2", "never", "permanent", "correct")
