@@ -43,12 +43,12 @@ retry: {immediate: {max: 0}, tiers: [1s, 10s]}
 			})
 			k := w.crashed(m)
 			c.take(t, 1)
-			k.moment, k.at = w.service.moment(), time.Now()
 			close(hang)
 			if c.bodies {
 				w.copies(20*time.Second, "body", "fails-0#1", "fails-1#1", "fails-2#1")
 			}
 			w.withoutLease(m)
+			k.moment, k.at = w.service.moment(), time.Now() // what succeeded until now could not be committed any more
 			eventually(t, 20*time.Second, "the member says that Kafka is away, and that its partitions wait or are gone", func() (bool, string) {
 				status, body := m.get("/readyz?verbose")
 				running, _ := m.metric("layby_partition_state", `state="running"`)
