@@ -64,6 +64,9 @@ const (
 // reliable says that nobody needs luck for it.
 func (k actionKind) reliable() bool { return k < actFail }
 
+// crash says that the owner is gone afterwards, and all that it had in memory.
+func (k actionKind) crash() bool { return k == actCrash || k == actCrashLag }
+
 // overtakes says that it leaves an unanswered write, produce or read behind.
 func (k actionKind) overtakes() bool {
 	switch k {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // check looks at what must hold in every state.
@@ -133,11 +134,15 @@ func (w *world) pointed(tier, offset int) bool {
 	return false
 }
 
+// keyers are used again: most of a search is making keys and copies.
+var keyers = sync.Pool{New: func() any { return &keyer{} }}
+
 // key writes what the world is, apart from what makes no difference.
 func (w *world) key(to []byte) []byte {
-	var k keyer
+	k := keyers.Get().(*keyer) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	defer keyers.Put(k)
 	k.reset(to, searchNow.UnixNano())
-	w.core.appendKey(&k)
+	w.core.appendKey(k)
 	k.work(w.core, w.run)
 	k.work(w.core, w.stuck)
 	k.num(int64(w.gate))
@@ -166,10 +171,34 @@ func (w *world) key(to []byte) []byte {
 		}
 	}
 	k.flags(w.wake, w.read, w.stopping, w.away, w.asked)
-	w.keyPostgres(&k)
+	w.keyPostgres(k)
 	k.b = append(k.b, w.settled, w.passed, w.recorded, w.again)
 	k.nums(w.crashes, w.handovers, w.deaths, w.wishes, w.mishaps, w.overtakes)
-	w.keyLogs(&k)
+	w.keyLogs(k)
+	return k.b
+}
+
+// crashKey writes what makes a difference to a crash: what lies outside of the lane, and how far it let that be committed.
+func (w *world) crashKey(to []byte) []byte {
+	k := keyers.Get().(*keyer) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	defer keyers.Put(k)
+	k.reset(to, searchNow.UnixNano())
+	for i := range w.makes {
+		k.nums(w.makes[i].ev, w.makes[i].tier)
+		k.seq(w.makes[i].seq)
+	}
+	k.num(-1)
+	for s := range w.sc.events {
+		k.nums(w.srcCommit[s], w.mark(s), int(w.done[s]), w.pg.high[s])
+	}
+	for i := range w.sc.tiers {
+		k.off(i, int64(w.base(i)))
+		k.off(i, int64(w.tierMark(i)))
+	}
+	w.keyPostgres(k)
+	k.b = append(k.b, w.settled, w.passed, w.recorded, w.again)
+	k.nums(w.crashes, w.handovers, w.deaths, w.wishes, w.mishaps, w.overtakes)
+	w.keyLogs(k)
 	return k.b
 }
 

@@ -22,6 +22,7 @@ type explorer struct {
 
 	seeds  [2]maphash.Seed
 	shards [64]shard
+	ends   [64]shard // of the states that crashes were searched from, as a crash leaves them
 	count  atomic.Uint32
 	cut    atomic.Int64
 
@@ -104,7 +105,7 @@ func newExplorer(sc *scope, fifo bool) *explorer {
 	x.more.L = &x.mu
 	x.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 	for i := range x.shards {
-		x.shards[i].ids = map[[2]uint64]uint32{}
+		x.shards[i].ids, x.ends[i].ids = map[[2]uint64]uint32{}, map[[2]uint64]uint32{}
 	}
 	x.edges, x.goals = make([][]uint32, x.workers), make([][]uint32, x.workers)
 	return x
@@ -127,9 +128,25 @@ func (x *explorer) run() {
 	wg.Wait()
 }
 
+// crashed reports whether crashes were searched from a state that a crash leaves the same behind of: what the lane had in
+// memory makes no difference to it.
+func (x *explorer) crashed(key []byte) bool {
+	h := x.hash(key)
+	s := &x.ends[h[0]%uint64(len(x.ends))]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known := s.ids[h]
+	s.ids[h] = 0
+	return known
+}
+
+func (x *explorer) hash(key []byte) [2]uint64 {
+	return [2]uint64{maphash.Bytes(x.seeds[0], key), maphash.Bytes(x.seeds[1], key)}
+}
+
 // enter adds a state to the visited ones and reports whether it is new.
 func (x *explorer) enter(key []byte) (uint32, bool) {
-	h := [2]uint64{maphash.Bytes(x.seeds[0], key), maphash.Bytes(x.seeds[1], key)}
+	h := x.hash(key)
 	s := &x.shards[h[0]%uint64(len(x.shards))]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,11 +290,16 @@ type expansion struct {
 // expand makes the successors of a state.
 func (e *expansion) expand(v visit) *failing {
 	e.actions = v.w.actions(e.actions[:0])
+	if v.w.crashes > 0 {
+		if e.key = v.w.crashKey(e.key[:0]); e.x.crashed(e.key) {
+			e.actions = slices.DeleteFunc(e.actions, func(a action) bool { return a.kind.crash() })
+		}
+	}
 	good, cut := 0, false
 	for i, a := range e.actions {
 		n := v.w
 		if i < len(e.actions)-1 {
-			n = v.w.clone()
+			n = v.w.successor(a)
 		}
 		goal := i == 0 && v.w.goal()
 		if goal {

@@ -145,15 +145,33 @@ func (w *world) tiersRead(in *Inputs) {
 func (w *world) clone() *world {
 	n := &world{}
 	*n = *w
-	core, c := w.core.clone()
-	n.core = core
+	c := copiers.Get().(*copier) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	n.core = w.core.clone(c)
 	n.run, n.stuck = c.work(w.run), c.work(w.stuck)
-	n.makes, n.reads = slices.Clone(w.makes), slices.Clone(w.reads)
-	for i := range n.logs {
-		n.logs[i] = slices.Clip(n.logs[i])
-	}
-	n.pg = w.pg.clone()
+	c.reset()
+	copiers.Put(c)
+	n.own()
 	return n
+}
+
+// successor is a copy in which an action can happen. A crash only looks at the lane, and lets go of it.
+func (w *world) successor(a action) *world {
+	if !a.kind.crash() {
+		return w.clone()
+	}
+	n := &world{}
+	*n = *w
+	n.own()
+	return n
+}
+
+// own makes what lies outside of the lane the copy's own.
+func (w *world) own() {
+	w.makes, w.reads = slices.Clone(w.makes), slices.Clone(w.reads)
+	for i := range w.logs {
+		w.logs[i] = slices.Clip(w.logs[i])
+	}
+	w.pg = w.pg.clone()
 }
 
 // step runs the core and takes in what it asks for.

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/layby-go/layby"
@@ -65,9 +66,18 @@ func seen[T any](pairs []pair[T], old *T) *T {
 	return nil
 }
 
+// copiers are used again, with nothing in them.
+var copiers = sync.Pool{New: func() any { return &copier{} }}
+
+func (c *copier) reset() {
+	clear(c.works)
+	clear(c.rows)
+	clear(c.resources)
+	c.works, c.rows, c.resources = c.works[:0], c.rows[:0], c.resources[:0]
+}
+
 // clone copies a lane so that a step of one is not seen by the other.
-func (l *Lane) clone() (*Lane, *copier) {
-	c := &copier{}
+func (l *Lane) clone(c *copier) *Lane {
 	n := &Lane{}
 	*n = *l
 	n.out = Actions{}
@@ -116,7 +126,7 @@ func (l *Lane) clone() (*Lane, *copier) {
 		n.drained[c.resource(r)] = struct{}{}
 	}
 	c.waiting(n, l)
-	return n, c
+	return n
 }
 
 // waiting copies what waits for a gate or a turn.
@@ -192,7 +202,7 @@ func (c *copier) resource(r *resource) *resource {
 		q := &parked{}
 		*q = *p
 		q.high = slices.Clone(p.high)
-		q.rows = nil
+		q.rows = make([]*row, 0, len(p.rows))
 		for _, rw := range p.rows {
 			q.rows = append(q.rows, c.row(rw))
 		}
@@ -241,7 +251,7 @@ func (c *copier) batch(b *batch) *batch {
 		o := &n.ops[i]
 		o.res, o.row, o.work = c.resource(o.res), c.row(o.row), c.work(o.work)
 	}
-	n.changed = nil
+	n.changed = make([]*resource, 0, len(b.changed))
 	for _, r := range b.changed {
 		n.changed = append(n.changed, c.resource(r))
 	}

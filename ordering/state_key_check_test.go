@@ -28,7 +28,8 @@ func TestKeyTellsStatesApart(t *testing.T) {
 func compareTwins(t *testing.T, sc *scope) int {
 	t.Helper()
 	seed := maphash.MakeSeed()
-	next := map[string]uint64{} // by key: what can happen next
+	next := map[string]uint64{}    // by key: what can happen next
+	crashes := map[string]uint64{} // by crashKey: where crashes lead to
 	w, err := newWorld(sc)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +40,7 @@ func compareTwins(t *testing.T, sc *scope) int {
 		queue = queue[:len(queue)-1]
 		key := string(w.key(nil))
 		was, known := next[key]
-		var sum uint64
+		var sum, ends uint64
 		for _, a := range w.actions(nil) {
 			n := w.clone()
 			b := []byte{byte(a.kind), byte(a.a), byte(a.b), byte(a.c)}
@@ -56,6 +57,16 @@ func compareTwins(t *testing.T, sc *scope) int {
 				}
 			}
 			sum ^= maphash.Bytes(seed, b)
+			if a.kind.crash() {
+				ends ^= maphash.Bytes(seed, b)
+			}
+		}
+		if w.crashes > 0 {
+			end := string(w.crashKey(nil))
+			if was, known := crashes[end]; known && was != ends {
+				t.Fatalf("two states look the same to a crash, and it does not lead to the same: %s", w.picture())
+			}
+			crashes[end] = ends
 		}
 		if !known {
 			next[key] = sum

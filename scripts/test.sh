@@ -4,7 +4,8 @@
 #   scripts/test.sh [unit] [search] [integration]      without arguments: all three
 #
 # unit: every package but ./integration/..., with the race detector. search: the ordering search and the bugs that it must catch, without it, as it
-# would take many times as long. integration: ./integration/..., one package after the other, with the race detector.
+# would take many times as long; with LAYBY_PROOF=1 also the long forms of the tests beside it. integration: ./integration/..., one package
+# after the other, with the race detector.
 # A line a package, the output of what failed, and at the end "N passed, N failed" (and how many were skipped). What each printed is in build/test.
 #
 #   COUNT=3        run each test that often       RUN=TestX      only tests that match
@@ -18,6 +19,7 @@ run=${RUN:-}
 jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN)}
 [ "$jobs" -le 4 ] || jobs=4
 search='^Test(Search|BugsAreCaught)'
+[ "${LAYBY_PROOF:-}" != 1 ] || search='^Test(Search|BugsAreCaught|TwinAgrees|KeyTells)'
 mkdir -p "$out"
 rm -f "$out"/*.log "$out"/*.sum
 
