@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -71,6 +72,9 @@ func open(ctx context.Context, image string) (*daemon, error) {
 	return d, d.sweep(ctx, name)
 }
 
+// quiet has the library say nothing: what matters comes back as an error.
+var quiet = sync.OnceFunc(func() { log.SetDefault(log.NewNoopLogger()) })
+
 // connect turns the panics of the library, which it has for some setups without Docker, into errors.
 func connect() (p *testcontainers.DockerProvider, err error) {
 	defer func() {
@@ -78,7 +82,7 @@ func connect() (p *testcontainers.DockerProvider, err error) {
 			err = fmt.Errorf("%v", r)
 		}
 	}()
-	log.SetDefault(log.NewNoopLogger())
+	quiet()
 	return testcontainers.NewDockerProvider()
 }
 
