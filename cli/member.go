@@ -24,6 +24,9 @@ const (
 // parked long before, and only the end of the process lets its resource go on.
 const stuckGraces = 60
 
+// silentTooLong is when a partition whose goroutine does not answer turns liveness red.
+const silentTooLong = 5 * time.Minute
+
 // member runs one consumer of the process. What keeps it from its work is its own: the others go on.
 type member struct {
 	options consumer.Options
@@ -132,18 +135,32 @@ func unready(statuses []consumer.Status) string {
 	return list(reasons, listedPartitions)
 }
 
-// dead says why a restart would help. It takes how long the servers have been there without a break: before, what is
-// stuck may not have been parked.
+// dead says why a restart would help.
 func (m *member) dead(well time.Duration) string {
-	c := m.consumer()
-	if c == nil {
-		return ""
+	if c := m.consumer(); c != nil {
+		return dead(c, well, m.options.Config.StuckGrace)
+	}
+	return ""
+}
+
+// vital is what liveness looks at.
+type vital interface {
+	Waits() string
+	Silent() (partitions int, since time.Duration)
+	Stuck() (handlers int, since time.Duration)
+}
+
+// dead says why a restart would help a consumer. It takes how long the servers have been there without a break: before,
+// what is stuck may not have been parked.
+func dead(c vital, well, grace time.Duration) string {
+	if n, since := c.Silent(); since >= silentTooLong {
+		return fmt.Sprintf("%d partitions do not answer, the first of them for %s", n, since.Round(time.Second))
 	}
 	n, since := c.Stuck()
-	if c.Waits() != "" || n == 0 || min(since, well) < stuckGraces*m.options.Config.StuckGrace {
+	if c.Waits() != "" || n == 0 || min(since, well) < stuckGraces*grace {
 		return ""
 	}
-	return fmt.Sprintf("%s: their events are parked, their resources wait until they return or the process ends", stuck(n, since))
+	return stuck(n, since) + ": their events are parked, their resources wait until they return or the process ends"
 }
 
 func stuck(handlers int, since time.Duration) string {

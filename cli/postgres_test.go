@@ -68,7 +68,7 @@ func TestAnOldSchemaNamesTheCommandToType(t *testing.T) {
 	opts[0] = append(opts[0].(environment), "LAYBY__HTTP__LISTEN=127.0.0.1:0") //nolint:errcheck // database made it
 	for _, command := range []string{"run", "dls list"} {
 		try(t, valid, opts, strings.Fields(command)...).
-			expect(t, exitFailed, "", "schema "+schema+" lacks migration 00001_parking.sql (the schema is not up to date): run: layby migrate up")
+			expect(t, exitFailed, "", "schema "+schema+" lacks migration 00001_parking.sql (the schema is not up to date): run: layby migrate up -c layby.yaml\n")
 	}
 }
 

@@ -81,6 +81,7 @@ func TestMistakesInTheCommandLine(t *testing.T) {
 		"confg":               "layby: unknown command \"confg\" for \"layby\"\n\nDid you mean this?\n\tconfig",
 		"config":              "layby: layby config takes one of validate, print, reference; see layby config --help",
 		"config show":         `layby: unknown command "show" for "layby config"`,
+		"completion nosuch":   `layby: unknown command "nosuch" for "layby completion"`,
 		"run now":             `layby: unknown command "now" for "layby run"`,
 		"run --fast":          "layby: unknown flag: --fast",
 		"version -o xml":      `write table or json, not "xml"`,
@@ -156,6 +157,13 @@ func TestConfigReferenceListsEveryKey(t *testing.T) {
 	var keys []struct{ Key, Default string }
 	if err := json.Unmarshal([]byte(try(t, "", nil, "config", "reference", "-o", "json").stdout), &keys); err != nil || keys[0].Key != "kafka.brokers" {
 		t.Errorf("%+v, %v", keys, err)
+	}
+}
+
+func TestAnAddressThatDoesNotAnswerNamesItsSetting(t *testing.T) {
+	env := environment{"LAYBY__POSTGRES__URL=postgres://layby@127.0.0.1:1/layby", "LAYBY__KAFKA__BROKERS=127.0.0.1:1"}
+	for command, setting := range map[string]string{"migrate status": "postgres.url", "dls list": "postgres.url", "topics plan": "kafka.brokers"} {
+		try(t, valid, []Option{env}, strings.Fields(command)...).expect(t, exitFailed, "", setting)
 	}
 }
 

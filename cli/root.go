@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 
 	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/migrations"
 )
 
 // app is one run of the command line.
@@ -45,7 +48,22 @@ func (a *app) complain(ctx context.Context, err error) {
 	if errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &by) {
 		err = fmt.Errorf("stopped by a signal (%w)", by)
 	}
-	fmt.Fprintln(a.stderr, "layby: "+strings.TrimSpace(err.Error()))
+	fmt.Fprintln(a.stderr, "layby: "+strings.TrimSpace(err.Error())+a.hint(err))
+}
+
+// hint is what a person can do about an error, after its text.
+func (a *app) hint(err error) string {
+	var connect *pgconn.ConnectError
+	var network *net.OpError
+	switch {
+	case errors.Is(err, migrations.ErrOldSchema):
+		return " -c " + a.configPath
+	case errors.As(err, &connect):
+		return "\n(the address is that of postgres.url)"
+	case errors.As(err, &network) && network.Op == "dial":
+		return "\n(the addresses are those of kafka.brokers, and those that the brokers advertise)"
+	}
+	return ""
 }
 
 func (a *app) root() *cobra.Command {
@@ -68,23 +86,32 @@ func (a *app) root() *cobra.Command {
 	} {
 		root.AddCommand(command())
 	}
+	root.InitDefaultCompletionCmd()
+	for _, command := range root.Commands() {
+		if command.Name() == "completion" {
+			command.Args = cobra.NoArgs // cobra's own takes any shell's name for a question
+			command.RunE = takesOneOf(command.Commands())
+		}
+	}
 	return root
 }
 
 // group makes a command that only holds others.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: takesOneOf(commands)}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+// takesOneOf says what is to be written behind a command that only holds others.
+func takesOneOf(commands []*cobra.Command) func(cmd *cobra.Command, args []string) error {
 	names := make([]string, len(commands))
 	for i, c := range commands {
 		names[i] = c.Name()
 	}
-	cmd := &cobra.Command{
-		Use: use, Short: short, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usagef("%s takes one of %s; see %[1]s --help", cmd.CommandPath(), strings.Join(names, ", "))
-		},
+	return func(cmd *cobra.Command, _ []string) error {
+		return usagef("%s takes one of %s; see %[1]s --help", cmd.CommandPath(), strings.Join(names, ", "))
 	}
-	cmd.AddCommand(commands...)
-	return cmd
 }
 
 // do wraps a command's own code.

@@ -92,6 +92,7 @@ func (ln *lane) takeOver() error {
 	case err != nil:
 		return fmt.Errorf("take over partition %d: %w", ln.partition, err)
 	}
+	ln.c.clock.atLeast(loaded.Now)
 	if err := ln.begin(tenure, loaded, topics, committed); err != nil {
 		// Nothing was started: the next owner must not take this for a crash, also when the lane is being let go.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ln.ctx), ln.c.cfg.SessionTimeout/cancelShare)
@@ -111,7 +112,6 @@ func (ln *lane) begin(
 	if err := ln.c.group.Lease().Renew(ln.ctx); err != nil {
 		return fmt.Errorf("heartbeat after taking over partition %d: %w", ln.partition, err)
 	}
-	ln.c.clock.set(loaded.Now, time.Now())
 	ln.tenure, ln.laneID = tenure, loaded.LaneID
 	ln.epoch.Store(loaded.Epoch)
 	ln.version.Store(loaded.Version)
@@ -246,6 +246,7 @@ func (ln *lane) checkPartitionCount(topics map[string]group.Topic) error {
 }
 
 func (ln *lane) grown(before int, now int32) string {
+	ln.c.grew(ln.sources[0].topic, before, int(now))
 	return fmt.Sprintf("%s had %d partitions and has %d now, so events of one resource may lie in two; to keep their order nothing "+
 		"starts before the consumer is at rest. To go on without that order set partition_count = %d in its rows of the table partitions", ln.sources[0].topic, before, now, now)
 }
@@ -372,7 +373,7 @@ func (ln *lane) start(cfg ordering.Config, loaded *parking.Loaded, starts map[st
 	if cfg.Suspect {
 		ln.log.LogAttrs(ln.ctx, slog.LevelWarn, "the partition is suspect after unclean ends: it runs one event at a time",
 			slog.Int("unclean_ends", len(loaded.UncleanEnds)))
-		ln.trust = time.AfterFunc(suspectWindow, func() { ln.box.put(func(d *delivery) { d.Trusted = true }) })
+		ln.trustLater()
 	}
 	ln.c.group.Consume(ln.partition, starts)
 	ln.c.auditor.look(ln)

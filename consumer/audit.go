@@ -50,7 +50,7 @@ func (a *auditor) run(ctx context.Context) {
 			continue
 		case <-fresh.C:
 			a.findEmpty(ctx)
-			a.findGrown(ctx)
+			a.c.findGrown(ctx)
 			if !a.findRetentions(ctx) {
 				continue
 			}
@@ -123,30 +123,6 @@ func (a *auditor) audit(ctx context.Context, lanes []*lane) {
 		}
 		if len(list) > 0 {
 			ln.box.put(func(d *delivery) { d.Aging = append(d.Aging, list...) })
-		}
-	}
-}
-
-// findGrown has the lanes whose source topics have another number of partitions acquired again: they see what that means
-// for the order (R12), and stop or go on.
-func (a *auditor) findGrown(ctx context.Context) {
-	now, err := a.c.group.Admin().ListTopics(ctx, a.c.cfg.Topics...)
-	if err != nil {
-		a.c.log.LogAttrs(ctx, slog.LevelDebug, "could not look up the source topics", slog.Any("error", err))
-		return
-	}
-	for _, ln := range a.c.all() {
-		if !ln.started.Load() {
-			continue
-		}
-		for _, topic := range a.c.cfg.Topics {
-			n := int32(len(now[topic].Partitions)) //nolint:gosec // a partition count
-			if now[topic].Err == nil && n > 0 && n != ln.count {
-				ln.log.LogAttrs(ctx, slog.LevelWarn, "a source topic has another number of partitions: the partition is acquired again",
-					slog.String("topic", topic), slog.Int("before", int(ln.count)), slog.Int("now", int(n)))
-				a.c.reacquire(ln, restart{inOrder: true})
-				break
-			}
 		}
 	}
 }

@@ -2,57 +2,80 @@ package consumer
 
 import (
 	"context"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
 // clock tells Postgres's time, which every owner shares: its last answer, carried on by this machine's monotonic clock,
 // so that a change of the machine's wall clock moves nothing.
 type clock struct {
-	base atomic.Pointer[clockBase]
-}
+	machine func() time.Time // with a monotonic reading
+	ask     func(context.Context) (time.Time, error)
 
-type clockBase struct {
+	mu       sync.Mutex
 	database time.Time
-	at       time.Time // carries a monotonic reading
+	at       time.Time // when that was known, by machine; zero before the first answer
 }
 
-// set takes in the database's time, asked for at a moment of the monotonic clock.
-func (c *clock) set(database, at time.Time) {
-	c.base.Store(&clockBase{database: database, at: at})
+func newClock(ask func(context.Context) (time.Time, error)) *clock {
+	return &clock{machine: time.Now, ask: ask}
 }
 
-// now is the database's time; this machine's own as long as it was never asked.
-func (c *clock) now() time.Time {
-	b := c.base.Load()
-	if b == nil {
-		return time.Now()
+// set takes in an answer of the database. It is taken as of its arrival: a clock that lags a little makes a delay longer,
+// never shorter.
+func (c *clock) set(database time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.database, c.at = database, c.machine()
+}
+
+// atLeast takes in an answer that may be late: it counts if nothing is known yet, or if what is known lags behind it.
+func (c *clock) atLeast(database time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at := c.machine(); c.at.IsZero() || c.database.Add(at.Sub(c.at)).Before(database) {
+		c.database, c.at = database, at
 	}
-	return b.database.Add(time.Since(b.at))
 }
 
+// now is the database's time. Lanes ask for it only after they were taken over, which sets it.
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at.IsZero() {
+		return c.machine()
+	}
+	return c.database.Add(c.machine().Sub(c.at))
+}
+
+// How often the database is asked, and how soon again when it did not answer.
 const (
-	clockEvery = time.Minute
-	clockAgain = time.Second // when there was no answer
+	clockEvery      = time.Minute
+	clockAgain      = time.Second
+	clockAgainAtMax = 10 * time.Second
 )
 
-// follow asks again from time to time, until the context ends. The answer is taken as of its arrival: a clock that
-// lags a little makes a delay longer, never shorter. Each lane that is taken over sets it as well, before it starts.
-func (c *clock) follow(ctx context.Context, ask func(context.Context) (time.Time, error)) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+// follow asks from time to time, until the context ends.
+func (c *clock) follow(ctx context.Context) {
+	again := backoff{from: clockAgain, to: clockAgainAtMax}
+	every := time.NewTicker(clockEvery)
+	defer every.Stop()
 	for {
+		asking, cancel := context.WithTimeout(ctx, clockAgainAtMax)
+		now, err := c.ask(asking)
+		cancel()
+		if err != nil {
+			if !again.sleep(ctx) {
+				return
+			}
+			continue
+		}
+		c.set(now)
+		again.next = 0
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
+		case <-every.C:
 		}
-		now, err := ask(ctx)
-		if err != nil {
-			timer.Reset(clockAgain)
-			continue
-		}
-		c.set(now, time.Now())
-		timer.Reset(clockEvery)
 	}
 }

@@ -60,7 +60,7 @@ type Consumer struct {
 	router     *router
 	coreConfig ordering.Config
 	tiers      []retrytiers.Tier // those that left the configuration last
-	clock      clock
+	clock      *clock
 	ghosts     *ghosts
 	metrics    *meter
 	commits    *committer
@@ -79,6 +79,7 @@ type Consumer struct {
 	notified chan struct{}
 	closed   map[Gate]bool // gates that were closed when they were last published; watch's own
 	auditor  *auditor
+	growth   growth
 }
 
 // New checks the options and makes a consumer. Run starts it.
@@ -105,6 +106,7 @@ func New(o Options) (*Consumer, error) {
 		notified: make(chan struct{}, 1),
 		log:      o.Logger.With(slog.String("consumer", o.Config.Group)),
 	}
+	c.clock = newClock(c.store.Now)
 	c.metrics = newMeter(o.Metrics, o.Config.Group)
 	c.router = newRouter(o.Config)
 	c.coreConfig = coreConfig(o.Config, c.router)
@@ -161,7 +163,7 @@ func (c *Consumer) Run(ctx context.Context, grace time.Duration) error {
 		go func() { defer background.Done(); f(inner) }()
 	}
 	run(c.commits.run)
-	run(func(ctx context.Context) { c.clock.follow(ctx, c.store.Now) })
+	run(c.clock.follow)
 	run(c.pollCommands)
 	run(c.watch)
 	run(c.auditor.run)
@@ -285,12 +287,14 @@ func (c *Consumer) revoked(ctx context.Context, partitions []int32) {
 	c.letGo(ctx, partitions, c.cfg.SessionTimeout/2)
 }
 
-// lost ends tenures whose lanes belong to others already: nothing is started, written or committed any more.
+// lost ends tenures whose lanes may belong to others already: nothing is started or committed any more.
 func (c *Consumer) lost(partitions []int32) {
+	var ended sync.WaitGroup
 	for _, ln := range c.take(partitions) {
 		ln.log.LogAttrs(context.Background(), slog.LevelWarn, "the partition was lost")
-		ln.end()
+		ended.Go(ln.abandon)
 	}
+	ended.Wait()
 }
 
 // reacquire ends a lane's tenure and starts a new one, for as long as the group says that the lane is ours: its row was

@@ -35,7 +35,7 @@ func (c *Consumer) Notices() []string {
 	if c.Waits() == "" && len(c.Statuses()) == 0 {
 		out = append(out, "no partition is assigned to this member: others have them all")
 	}
-	return out
+	return append(out, c.growth.notices()...)
 }
 
 // Stuck says how many handlers ignore that their context has ended, and how long ago the first of them was given up.
@@ -49,4 +49,15 @@ func (c *Consumer) Stuck() (handlers int, since time.Duration) {
 	}
 	s := workers.Stats()
 	return s.Stuck, s.StuckFor
+}
+
+// Silent says how many partitions do not answer although no handler holds them up, and for how long the first of them has
+// not. That is a mistake in this program.
+func (c *Consumer) Silent() (partitions int, since time.Duration) {
+	for _, ln := range c.all() {
+		if from := ln.unanswered.Load(); from != nil && ln.ctx.Err() == nil {
+			partitions, since = partitions+1, max(since, time.Since(*from))
+		}
+	}
+	return partitions, since
 }

@@ -68,11 +68,15 @@ type lane struct {
 		lapsed bool
 	}
 	leaving  atomic.Bool
-	idle     chan struct{} // closed when nothing is under way after a stop
+	lost     bool          // nothing of it is produced or committed any more; drive's own
+	idle     chan struct{} // closed when nothing is under way after a stop, or, of a lost lane, all is recorded
 	idleOnce sync.Once
 	ended    bool        // guarded by held: handlers that come back from now on are ghosts
 	trust    *time.Timer // of a suspect lane
 	status   atomic.Pointer[Status]
+	changing sync.Mutex // held to replace status
+
+	unanswered atomic.Pointer[time.Time] // since when the lane's goroutine has been asked for its sizes
 }
 
 // source is a source topic as the lane found it.
@@ -110,6 +114,8 @@ type Status struct {
 }
 
 func (ln *lane) setState(s State, reason string) {
+	ln.changing.Lock()
+	defer ln.changing.Unlock()
 	old := ln.status.Load()
 	if old != nil && old.State == s && old.Reason == reason {
 		return
@@ -132,10 +138,17 @@ func (ln *lane) setState(s State, reason string) {
 
 // setSuspect says whether the lane runs one event at a time (R13).
 func (ln *lane) setSuspect(suspect bool) {
+	ln.changing.Lock()
+	defer ln.changing.Unlock()
 	st := *ln.status.Load()
 	st.Suspect = suspect
 	ln.status.Store(&st)
 	ln.c.metrics.partition(ln.partition, &st)
+}
+
+// trustLater ends the suspicion when its window is over.
+func (ln *lane) trustLater() {
+	ln.trust = time.AfterFunc(suspectWindow, func() { ln.box.put(func(d *delivery) { d.Trusted = true }) })
 }
 
 // newLane makes a tenure that is about to be acquired.
@@ -182,7 +195,7 @@ func (ln *lane) drive() {
 		} else {
 			timer.Stop()
 		}
-		if ln.leaving.Load() && ln.core.Idle() {
+		if ln.leaving.Load() && (ln.core.Idle() || ln.lost && ln.core.Recorded()) {
 			ln.idleOnce.Do(func() { close(ln.idle) })
 		}
 	}

@@ -137,6 +137,13 @@ func (m *meter) counts(ln *lane, c ordering.Counts, marks ordering.Marks, ends [
 	}
 }
 
+// grown publishes how many partitions a source topic has more than the consumer works under.
+func (m *meter) grown(topic string, more int) {
+	if m.to != nil {
+		m.to.SetGrowth(topic, more)
+	}
+}
+
 func (m *meter) pool(s pool.Stats) {
 	if m.to != nil {
 		m.to.SetHandlers(s.Running, s.Waiting, s.Stuck)

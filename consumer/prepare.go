@@ -139,6 +139,9 @@ func (c *Consumer) provision(ctx context.Context) error {
 		return err
 	}
 	c.tiers = spec.Tiers
+	for _, topic := range c.cfg.Topics {
+		c.metrics.grown(topic, 0)
+	}
 	for _, ch := range plan.Changes {
 		c.auditor.keeps(ch.Topic, ch.Retention)
 		if ch.Action == retrytiers.Orphan || ch.Action == retrytiers.Removable {

@@ -67,6 +67,28 @@ const (
 	handOverShare = 4
 )
 
+// abandon lets a lane go that is perhaps another's by now. What is settled is still recorded if Postgres answers soon and
+// the row is still ours (R8), so that it does not run again.
+func (ln *lane) abandon() {
+	if ln.started.Load() && !ln.leaving.Swap(true) {
+		ln.setState(Leaving, "")
+		ln.works.Drain()
+		ln.works.Cancel(errLost)
+		ln.box.put(func(d *delivery) {
+			d.Stop = true
+			d.calls = append(d.calls, func() { ln.lost = true })
+		})
+		t := time.NewTimer(ln.c.cfg.SessionTimeout / cancelShare)
+		defer t.Stop()
+		select {
+		case <-ln.idle:
+		case <-t.C:
+		case <-ln.ctx.Done():
+		}
+	}
+	ln.end()
+}
+
 func (ln *lane) waitCancelled(ctx context.Context) bool {
 	t := time.NewTimer(ln.c.cfg.SessionTimeout / cancelShare)
 	defer t.Stop()

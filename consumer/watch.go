@@ -32,6 +32,10 @@ func (c *Consumer) watch(ctx context.Context) {
 
 // count publishes the lanes' sizes.
 func (c *Consumer) count(ctx context.Context) {
+	c.metrics.pool(c.pool.Stats())
+	c.gates()
+	ctx, cancel := context.WithTimeout(ctx, countEvery)
+	defer cancel()
 	ends, err := c.group.Ends(ctx)
 	if err != nil {
 		c.log.LogAttrs(ctx, slog.LevelDebug, "could not look up where the topics end", slog.Any("error", err))
@@ -44,12 +48,20 @@ func (c *Consumer) count(ctx context.Context) {
 		for i, s := range ln.sources {
 			lane[i] = ends.Of(s.topic, ln.partition)
 		}
-		ln.box.put(func(d *delivery) {
-			d.calls = append(d.calls, func() { c.metrics.counts(ln, ln.core.Count(), ln.core.Marks(), lane) })
-		})
+		ln.ask(func() { c.metrics.counts(ln, ln.core.Count(), ln.core.Marks(), lane) })
 	}
-	c.metrics.pool(c.pool.Stats())
-	c.gates()
+}
+
+// ask has the lane's goroutine do something that it is asked for from time to time, and notes how long that takes.
+func (ln *lane) ask(answer func()) {
+	now := time.Now()
+	ln.unanswered.CompareAndSwap(nil, &now)
+	ln.box.put(func(d *delivery) {
+		d.calls = append(d.calls, func() {
+			ln.unanswered.Store(nil)
+			answer()
+		})
+	})
 }
 
 // gates publishes the gates: those that are closed, and those that were.

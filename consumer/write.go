@@ -52,6 +52,9 @@ func (ln *lane) alone(w *ordering.Write) (*ordering.Write, bool) {
 // may have the lane's row, by mistake when our heartbeat is still good; then it is acquired again. So it is, after a while,
 // when Postgres lost commits or refuses the lane's writes: the reason may go.
 func (ln *lane) writeFailed(err error) {
+	if ln.leaving.Load() {
+		defer ln.cancel() // whoever lets it go has nothing to wait for
+	}
 	switch {
 	case ln.ctx.Err() != nil:
 	case errors.Is(err, parking.ErrFenced):

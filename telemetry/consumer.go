@@ -126,6 +126,11 @@ func (c *Consumer) SetHandlers(running, waiting, stuck int) {
 	c.m.stuck.WithLabelValues(c.name).Set(float64(stuck))
 }
 
+// SetGrowth says how many partitions a source topic has more than the consumer works under.
+func (c *Consumer) SetGrowth(topic string, more int) {
+	c.m.growth.WithLabelValues(c.name, topic).Set(float64(more))
+}
+
 // SetGate says whether a route's gate is closed because a dependency is away.
 func (c *Consumer) SetGate(route, dependency string, closed bool) {
 	c.m.gates.WithLabelValues(c.name, labelText(route), c.dependencies.value(dependency)).Set(oneIf(closed))

@@ -28,6 +28,7 @@ type Metrics struct {
 	ready       *prometheus.GaugeVec
 	stuck       *prometheus.GaugeVec
 	gates       *prometheus.GaugeVec
+	growth      *prometheus.GaugeVec
 	away        prometheus.Gauge
 
 	mu        sync.Mutex
@@ -48,13 +49,14 @@ func New(build Build) *Metrics {
 	m.ready = gauge("events_ready", "Events that could run and wait for a worker or a gate.", "consumer")
 	m.stuck = gauge("handlers_stuck", "Handlers that ignore their ended context and were replaced.", "consumer")
 	m.gates = gauge("gate_closed", "1 while nothing of a route starts because a dependency is away, else 0.", "consumer", "route", "dependency")
+	m.growth = gauge("source_growth_partitions", "Partitions that a source topic has more than the consumer works under; it stops until it moves to them.", "consumer", "topic")
 	m.away = prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "postgres_away", Help: "1 while Postgres does not answer or takes no writes, else 0."})
 
 	info := gauge("build_info", "The version that runs; always 1.", "version", "revision", "go_version")
 	info.WithLabelValues(build.Version, build.Revision, runtime.Version()).Set(1)
 	m.registry.MustRegister(
 		m.handled, m.deadLetters, m.foreign, m.lateness, m.commit, m.write, m.produce,
-		m.inFlight, m.ready, m.stuck, m.gates, m.away, info, &partitions{m},
+		m.inFlight, m.ready, m.stuck, m.gates, m.growth, m.away, info, &partitions{m},
 		&handlerTimes{m, desc("handler_duration_seconds", "How long a handler ran.", "consumer")},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
