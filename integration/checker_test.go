@@ -273,7 +273,17 @@ func (j *judgement) repeats() (bad []string, allowed int) {
 			allowed++
 			continue
 		}
-		bad = append(bad, fmt.Sprintf("%v ran after its success", c))
+		bad = append(bad, fmt.Sprintf("%v ran after its success: %v", c, j.success(c.position)))
 	}
 	return bad, allowed
+}
+
+// success is the call that settled an event.
+func (j *judgement) success(position string) *call {
+	for i := range j.calls {
+		if c := &j.calls[i]; c.position == position && c.to == j.done[position] {
+			return c
+		}
+	}
+	return nil
 }

@@ -88,6 +88,7 @@ func (w *gateWorld) firstAttempts(but string) {
 // TestR15AGateCostsNoAttemptAndWritesNothing has the service of one route say that it is away, in each way there is. Nothing
 // of the route starts, new events, due heads and followers alike; the other route goes on; then all goes on by itself.
 func TestR15AGateCostsNoAttemptAndWritesNothing(t *testing.T) {
+	t.Parallel()
 	for name, away := range map[string]*answer{
 		"404":                       {status: 404},
 		"503 that says unavailable": {status: 503, header: map[string]string{"Layby-Verdict": "unavailable"}},

@@ -47,8 +47,8 @@ retry: {immediate: {max: 0}, tiers: [1s, 10s]}
 			if c.bodies {
 				w.copies(20*time.Second, "body", "fails-0#1", "fails-1#1", "fails-2#1")
 			}
-			w.withoutLease(m)
-			k.moment, k.at = w.service.moment(), time.Now() // what succeeded until now could not be committed any more
+			k.at = w.withoutLease(m)
+			k.moment = w.service.moment() // what succeeded until now could not be committed any more
 			eventually(t, 20*time.Second, "the member says that Kafka is away, and that its partitions wait or are gone", func() (bool, string) {
 				status, body := m.get("/readyz?verbose")
 				running, _ := m.metric("layby_partition_state", `state="running"`)
@@ -94,9 +94,15 @@ func outageOf(twice, once string, hang <-chan struct{}) rule {
 	}
 }
 
-// withoutLease waits until the member's lease has ended and watches that nothing starts then.
-func (w *world) withoutLease(m *member) {
+// withoutLease waits until the member's lease has ended and watches that nothing starts then. It returns when the member
+// had no partition any more, or no lease.
+func (w *world) withoutLease(m *member) (since time.Time) {
 	w.t.Helper()
+	eventually(w.t, 30*time.Second, "the partitions are gone, or the lease", func() (bool, string) {
+		since = time.Now()
+		log := m.text()
+		return strings.Contains(log, "the partition was lost") || strings.Contains(log, "the lease has lapsed"), m.tail()
+	})
 	eventually(w.t, 30*time.Second, "the lease ends", func() (bool, string) {
 		return strings.Contains(m.text(), "the lease has lapsed"), m.tail()
 	})
@@ -110,4 +116,5 @@ func (w *world) withoutLease(m *member) {
 	always(w.t, 5*time.Second, "nothing starts without a lease", func() (bool, string) {
 		return began() == n, w.service.tail(3)
 	})
+	return since
 }

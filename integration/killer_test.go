@@ -56,6 +56,7 @@ routes: [{type: "*", handler: relay}]
 // TestR13AnEventThatEndsTheProcess has an event end each process that runs it, while a neighbour is always in the middle of
 // its 10 seconds. It becomes one dead letter, all others are done, and nobody else is blamed.
 func TestR13AnEventThatEndsTheProcess(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		killer  killer
 		members int

@@ -11,6 +11,7 @@ import (
 // after the log lost its end. The partition stops, names both offsets, and goes on once the offset is right again; or,
 // where the configuration says so, it goes on at the earliest record, which it also does after a crash.
 func TestR2AnOffsetPastTheEndStopsThePartitionOrGoesOn(t *testing.T) {
+	t.Parallel()
 	for _, policy := range []string{"stop", "earliest"} {
 		t.Run(policy, func(t *testing.T) {
 			t.Parallel()

@@ -59,6 +59,7 @@ func (w *world) moveOffset(partition int32, to int64) {
 // TestR2ARecreatedTopicStartsAtZero deletes the source topic and makes it anew, while a member runs and while none does:
 // the new one is read from its start, and what was parked of the old one keeps its bytes.
 func TestR2ARecreatedTopicStartsAtZero(t *testing.T) {
+	t.Parallel()
 	for name, live := range map[string]bool{"while no member runs": false, "under a running member": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -121,6 +122,7 @@ func (w *world) recreate() {
 // TestR2LostOffsetsStopThePartitionOrGoOn deletes records that were not read yet. The partition stops and names both
 // offsets, the others go on; or, where the configuration says so, it goes on at the earliest record.
 func TestR2LostOffsetsStopThePartitionOrGoOn(t *testing.T) {
+	t.Parallel()
 	for _, policy := range []string{"stop", "earliest"} {
 		t.Run(policy, func(t *testing.T) {
 			t.Parallel()

@@ -43,7 +43,7 @@ func writable(w *world) {
 func away(t *testing.T, take, give func(w *world)) {
 	w := newWorld(t, setup{})
 	healthy := names("healthy", 12)
-	w.service.flaky(4, 5*time.Millisecond)
+	w.service.flaky(10, 5*time.Millisecond)
 	w.service.on(func(c *call) *answer {
 		if strings.HasPrefix(c.resource, "healthy") {
 			return &answer{}

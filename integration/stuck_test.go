@@ -18,6 +18,7 @@ routes: [{type: "*", handler: deaf}]
 // TestR13AStuckHandlerKeepsItsResourceOnly has a handler ignore its context for as long as the test likes. Its event is
 // parked, its order waits until it has returned, its worker is replaced: all others go on, with as many workers as ever.
 func TestR13AStuckHandlerKeepsItsResourceOnly(t *testing.T) {
+	t.Parallel()
 	for _, workers := range []int{1, 2} {
 		t.Run(fmt.Sprintf("with %d workers", workers), func(t *testing.T) {
 			t.Parallel()

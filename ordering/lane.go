@@ -292,8 +292,11 @@ func (l *Lane) Done(source int) []Range {
 
 // Idle says that nothing is under way that a stopping owner should wait for: no handler, no write, no produce.
 func (l *Lane) Idle() bool {
-	return l.running == 0 && l.inflight == nil && l.batch.empty() && len(l.making) == 0
+	return l.running == 0 && l.Recorded() && len(l.making) == 0
 }
+
+// Recorded says that all that is settled is written.
+func (l *Lane) Recorded() bool { return l.inflight == nil && l.batch.empty() }
 
 // Running is the number of works handed out and not back.
 func (l *Lane) Running() int { return l.running }
