@@ -24,7 +24,7 @@ var (
 		"1/3/1/0;1,suspect,overtakes=0", "block:2/1/1/1;1",
 	}
 	scopesPark = []string{
-		"2/2/0/0;2,overtakes=0", "2/1/1/1;1,overtakes=1", "2/1/0/0;2,overtakes=1",
+		"2/2/0/0;2,overtakes=1", "2/1/1/1;1,overtakes=2", "2/1/0/0;2,overtakes=1",
 		"2/1/0/0;1", "1/2/0/0;2", "1/2/1/1;1", "2/0/1/1;1", "2/1/0/0;1,lag,overtakes=1",
 		"1+1/1/1/1;1,overtakes=0", "1+1/1/0/0;1,overtakes=1",
 	}
@@ -39,7 +39,7 @@ var (
 	}
 	// scopesProof take an hour and 10 GB, and are searched on demand.
 	scopesProof = []string{
-		"2/1/1/1;2,overtakes=0", "3/1/0/0;2,overtakes=0", "2/1/1/2;1,overtakes=1", "2/2/0/0;2,overtakes=1",
+		"2/1/1/1;2,overtakes=0", "3/1/0/0;2,overtakes=0", "2/1/1/2;1,overtakes=1",
 		"2/1/0/0;2", "2/1/1/1;1", "1+1/1/1/1;1,overtakes=1", "2/3/1/0;1,suspect,overtakes=0",
 		"2/1/1/1;1,odd,mishaps=1,overtakes=0", "2/0/1/1;1,span=2,odd,mishaps=1", "2/1/0/0;1,span=1",
 		"block:3/2/1/2;2", "block:2/1/2/2;1,immediate=1,handovers=1",
