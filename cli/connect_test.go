@@ -119,13 +119,9 @@ func TestKafkaOverMutualTLSReadsItsFilesAtEachConnection(t *testing.T) {
 	dir := t.TempDir()
 	ca, cert, key := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	right, wrong := newAuthority(t), newAuthority(t)
-	brokers, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.TLS(&tls.Config{
+	brokers := fakeBrokers(t, kfake.TLS(&tls.Config{
 		Certificates: []tls.Certificate{right.pair(t, "broker")}, ClientCAs: right.pool(), ClientAuth: tls.RequireAndVerifyClientCert,
 	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer brokers.Close()
 	cfg := config.Kafka{Brokers: brokers.ListenAddrs(), TLS: &config.TLS{CAFile: ca, CertFile: cert, KeyFile: key}}
 
 	writePEM(t, ca, "CERTIFICATE", right.cert.Raw)
@@ -179,11 +175,7 @@ func TestAConnectionReadsTheFilesOfThatMoment(t *testing.T) {
 	ca := filepath.Join(dir, "ca.pem")
 	old, current := newAuthority(t), newAuthority(t)
 	writePEM(t, ca, "CERTIFICATE", old.cert.Raw)
-	brokers, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.TLS(&tls.Config{Certificates: []tls.Certificate{current.pair(t, "broker")}}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer brokers.Close()
+	brokers := fakeBrokers(t, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{current.pair(t, "broker")}}))
 	opts, err := kafkaOptions(config.Kafka{Brokers: brokers.ListenAddrs(), TLS: &config.TLS{CAFile: ca}})
 	if err != nil {
 		t.Fatal(err)
@@ -203,13 +195,9 @@ func TestAConnectionReadsTheFilesOfThatMoment(t *testing.T) {
 }
 
 func TestKafkaWithEachKindOfLogin(t *testing.T) {
-	brokers, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(),
+	brokers := fakeBrokers(t, kfake.EnableSASL(),
 		kfake.Superuser("PLAIN", "plain", "hunter2"), kfake.Superuser("SCRAM-SHA-256", "s256", "hunter2"),
 		kfake.Superuser("SCRAM-SHA-512", "s512", "hunter2"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer brokers.Close()
 	file := filepath.Join(t.TempDir(), "password")
 	for user, mechanism := range map[string]string{"plain": "PLAIN", "s256": "SCRAM-SHA-256", "s512": "SCRAM-SHA-512"} {
 		cfg := config.Kafka{Brokers: brokers.ListenAddrs(), SASL: &config.SASL{Mechanism: mechanism, User: user, Password: "hunter2"}}

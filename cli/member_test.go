@@ -173,11 +173,7 @@ const oneConsumer = "  - {group: orders, topics: [order-events], heartbeat: 100m
 
 // TestAStartThatFailsForAMomentIsTriedAgain has the brokers create no topic twice, as while they elect a controller.
 func TestAStartThatFailsForAMomentIsTriedAgain(t *testing.T) {
-	brokers, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "order-events"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer brokers.Close()
+	brokers := fakeBrokers(t, kfake.SeedTopics(3, "order-events"))
 	var refused atomic.Int32
 	brokers.ControlKey(int16(kmsg.CreateTopics), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		brokers.KeepControl()
@@ -200,11 +196,7 @@ func TestAStartThatFailsForAMomentIsTriedAgain(t *testing.T) {
 
 // TestTheOnlyConsumerEndsWithTheReasonThatNeedsAPerson has the only consumer's topic not be there.
 func TestTheOnlyConsumerEndsWithTheReasonThatNeedsAPerson(t *testing.T) {
-	brokers, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "another"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer brokers.Close()
+	brokers := fakeBrokers(t, kfake.SeedTopics(3, "another"))
 	s := startRun(t, brokers, oneConsumer)
 	defer s.stop()
 	select {
@@ -219,11 +211,7 @@ func TestTheOnlyConsumerEndsWithTheReasonThatNeedsAPerson(t *testing.T) {
 
 // TestAConsumerThatCannotStartLeavesTheOtherAlone has the topics of one of two consumers grow apart before the start.
 func TestAConsumerThatCannotStartLeavesTheOtherAlone(t *testing.T) {
-	brokers, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "order-events", "left"), kfake.SeedTopics(2, "right"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer brokers.Close()
+	brokers := fakeBrokers(t, kfake.SeedTopics(3, "order-events", "left"), kfake.SeedTopics(2, "right"))
 	s := startRun(t, brokers, oneConsumer+"  - {group: pairs, topics: [left, right], heartbeat: 100ms, routes: [{type: '*', handler: picking}]}\n")
 	s.ready(http.StatusServiceUnavailable, "[+]consumer orders ok\n[-]consumer pairs: start consumer pairs: source topics of one consumer have equal partition counts")
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers.ListenAddrs()...))
@@ -240,10 +228,7 @@ func TestAConsumerThatCannotStartLeavesTheOtherAlone(t *testing.T) {
 
 // TestReadinessFollowsKafka stops the brokers under a process that runs.
 func TestReadinessFollowsKafka(t *testing.T) {
-	brokers, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "order-events"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	brokers := fakeBrokers(t, kfake.SeedTopics(3, "order-events"))
 	s := startRun(t, brokers, oneConsumer)
 	s.ready(http.StatusOK, "[+]kafka ok")
 	brokers.Close()

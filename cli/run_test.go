@@ -83,14 +83,21 @@ func get(t *testing.T, url string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-func TestRunConsumesUntilItIsStopped(t *testing.T) {
-	opts, pool, schema := database(t)
-	dropRoles(t, pool, schema)
-	brokers, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "order-events"))
+// fakeBrokers starts one broker of kfake, until the test ends.
+func fakeBrokers(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
+	t.Helper()
+	brokers, err := kfake.NewCluster(append(opts, kfake.NumBrokers(1))...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer brokers.Close()
+	t.Cleanup(brokers.Close)
+	return brokers
+}
+
+func TestRunConsumesUntilItIsStopped(t *testing.T) {
+	opts, pool, schema := database(t)
+	dropRoles(t, pool, schema)
+	brokers := fakeBrokers(t, kfake.SeedTopics(3, "order-events"))
 	const events = 30
 	handled := make(chan string, 10*events)
 	opts = append(opts, Handlers{"picking": layby.HandlerFunc(func(_ context.Context, e *layby.Event) error {

@@ -9,11 +9,7 @@ import (
 )
 
 func TestTopics(t *testing.T) {
-	brokers, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "order-events"), kfake.SeedTopics(5, "orders.retry.1h"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer brokers.Close()
+	brokers := fakeBrokers(t, kfake.SeedTopics(3, "order-events"), kfake.SeedTopics(5, "orders.retry.1h"))
 	opts := []Option{environment{"LAYBY__KAFKA__BROKERS=" + strings.Join(brokers.ListenAddrs(), ",")}}
 	file := valid + "    retry: {tiers: [10s, 1m]}\n"
 	topics := func(file string, args ...string) result {

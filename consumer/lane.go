@@ -68,7 +68,7 @@ type lane struct {
 		lapsed bool
 	}
 	leaving  atomic.Bool
-	lost     bool          // nothing of it is produced or committed any more; drive's own
+	lost     bool          // it is perhaps another's, and is not waited for longer than it takes to record what is settled; drive's own
 	idle     chan struct{} // closed when nothing is under way after a stop, or, of a lost lane, all is recorded
 	idleOnce sync.Once
 	ended    bool        // guarded by held: handlers that come back from now on are ghosts

@@ -78,17 +78,13 @@ func (ln *lane) abandon() {
 			d.Stop = true
 			d.calls = append(d.calls, func() { ln.lost = true })
 		})
-		t := time.NewTimer(ln.c.cfg.SessionTimeout / cancelShare)
-		defer t.Stop()
-		select {
-		case <-ln.idle:
-		case <-t.C:
-		case <-ln.ctx.Done():
-		}
+		ln.waitCancelled(context.Background())
 	}
 	ln.end()
 }
 
+// waitCancelled waits for handlers whose contexts were cancelled and for what they leave to be recorded, for a while. False
+// means that the tenure ended meanwhile.
 func (ln *lane) waitCancelled(ctx context.Context) bool {
 	t := time.NewTimer(ln.c.cfg.SessionTimeout / cancelShare)
 	defer t.Stop()

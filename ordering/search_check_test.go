@@ -171,6 +171,11 @@ func (w *world) key(to []byte) []byte {
 		}
 	}
 	k.flags(w.wake, w.read, w.stopping, w.away, w.asked)
+	return w.keyOutside(k)
+}
+
+// keyOutside ends a key with what lies outside of the lane.
+func (w *world) keyOutside(k *keyer) []byte {
 	w.keyPostgres(k)
 	k.b = append(k.b, w.settled, w.passed, w.recorded, w.again)
 	k.nums(w.crashes, w.handovers, w.deaths, w.wishes, w.mishaps, w.overtakes)
@@ -195,11 +200,7 @@ func (w *world) crashKey(to []byte) []byte {
 		k.off(i, int64(w.base(i)))
 		k.off(i, int64(w.tierMark(i)))
 	}
-	w.keyPostgres(k)
-	k.b = append(k.b, w.settled, w.passed, w.recorded, w.again)
-	k.nums(w.crashes, w.handovers, w.deaths, w.wishes, w.mishaps, w.overtakes)
-	w.keyLogs(k)
-	return k.b
+	return w.keyOutside(k)
 }
 
 func (w *world) keyPostgres(k *keyer) {
