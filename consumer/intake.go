@@ -50,7 +50,9 @@ func (ln *lane) sourceRecords(d *delivery, source int, recs []*kgo.Record) {
 		room = setHeaders(e, rec.Headers, room)
 		w.Source = source
 		w.Position.Topic, w.Position.Offset, w.Position.Epoch = id, rec.Offset, rec.LeaderEpoch
-		ln.c.router.route(w)
+		if w.Marker = rec.Attrs.IsControl(); !w.Marker {
+			ln.c.router.route(w)
+		}
 		d.Fetched = append(d.Fetched, w)
 		rec.Recycle() // the bytes stay with the event
 	}
@@ -81,6 +83,10 @@ func (ln *lane) tierRecords(d *delivery, topic string, recs []*kgo.Record) {
 	}
 	for _, rec := range recs {
 		out := ordering.TierRecord{Tier: t, Offset: rec.Offset}
+		if rec.Attrs.IsControl() {
+			d.Tier = append(d.Tier, out)
+			continue
+		}
 		h, ok, err := group.DecodeTierRecord(rec)
 		switch {
 		case err != nil || !ok:

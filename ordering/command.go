@@ -8,7 +8,7 @@ func (l *Lane) command(c Command) {
 	r := l.resource(c.Resource)
 	l.known[c.ID] = r
 	if r.park == nil {
-		r.park = l.newPark(r)
+		r.park = l.newPark()
 	}
 	l.commands[r] = append(l.commands[r], c)
 	delete(l.drained, r)

@@ -30,6 +30,8 @@ type Work struct {
 	Size int
 	// Fault is set when the event can't run whatever a handler says (no resource, no route): it dies in its turn.
 	Fault *Failure
+	// Marker says that it is no event but what ends a transaction: it is settled when it is fetched.
+	Marker bool
 	// Alone asks that no other handler runs in the process meanwhile (R13). Set by the lane.
 	Alone bool
 	// Parked says that the event has a row: it is a head or a drained follower. Set by the lane.

@@ -20,6 +20,7 @@ const (
 	maxUnknown    = 3                     // produces of unknown outcome before the bytes go into the row
 	maxAudits     = 100                   // audits under way
 	maxCommands   = 100                   // commands of one resource in one write
+	maxIdle       = 4096                  // resources of which nothing is left that stay in memory: most come again
 )
 
 // Lane is one partition of every source and tier topic of a consumer, in the hands of one owner for one tenure.
@@ -36,6 +37,8 @@ type Lane struct {
 	sources   []source
 	tiers     []window
 	resources map[string]*resource
+	idle      []*resource // of which nothing is left, or was when they were listed
+	maxIdle   int
 	parkedNow int // rows in memory
 	free      []*resource
 	timers    timers
@@ -98,7 +101,7 @@ func New(cfg Config, st State) *Lane {
 		resources: map[string]*resource{}, making: map[int64]*making{}, reading: map[int64]reading{},
 		commands: map[*resource][]Command{}, known: map[int64]*resource{}, drained: map[*resource]struct{}{},
 		gates: map[int32]GateState{}, gated: map[int32][]*Work{}, gatedHeads: map[int32][]*resource{},
-		probing: map[int32]bool{},
+		probing: map[int32]bool{}, maxIdle: maxIdle,
 	}
 	for i, s := range cfg.Sources {
 		l.sources[i] = source{window: newWindow(s.Start), committed: s.Commit, handed: s.Done}
@@ -118,7 +121,7 @@ func New(cfg Config, st State) *Lane {
 		in := &st.Rows[i]
 		r := l.resource(in.Resource)
 		if r.park == nil {
-			r.park = l.newPark(r)
+			r.park = l.newPark()
 		}
 		r.park.rows = append(r.park.rows, l.loaded(in))
 		l.parkedNow++
@@ -135,7 +138,7 @@ func New(cfg Config, st State) *Lane {
 
 func (l *Lane) load(s *ResourceState) {
 	r := l.resource(s.Resource)
-	p := l.newPark(r)
+	p := l.newPark()
 	p.letter, p.hand = s.Letter, s.Hand
 	for _, h := range s.HighWater {
 		// A high-water of a topic that was deleted and created again is void (R2).
@@ -146,13 +149,8 @@ func (l *Lane) load(s *ResourceState) {
 	r.park = p
 }
 
-// newPark makes the row of a resource. Its ID may share the bytes of a record, which must not live as long as the row.
-func (l *Lane) newPark(r *resource) *parked {
-	if id := strings.Clone(r.id); l.resources[r.id] == r {
-		delete(l.resources, r.id)
-		l.resources[id] = r
-		r.id = id
-	}
+// newPark makes the row of a resource.
+func (l *Lane) newPark() *parked {
 	p := &parked{high: make([]Mark, len(l.sources))}
 	for i := range p.high {
 		p.high[i] = Mark{Offset: -1, Epoch: -1}
@@ -410,11 +408,12 @@ func (l *Lane) resource(id string) *resource {
 		if n := len(l.free); n > 0 {
 			r = l.free[n-1]
 			l.free = l.free[:n-1]
-			r.id = id
 		} else {
-			r = &resource{id: id, timer: -1}
+			r = &resource{timer: -1}
 		}
-		l.resources[id] = r
+		// The ID may share the bytes of a record, which must not live as long as the resource.
+		r.id = strings.Clone(id)
+		l.resources[r.id] = r
 	}
 	return r
 }
@@ -422,19 +421,35 @@ func (l *Lane) resource(id string) *resource {
 // WholeLane is the resource that all events of a lane belong to under ordering: block.
 const WholeLane = "*"
 
-// forget lets go of a resource of which nothing is left.
+// forget lists a resource of which nothing is left. When many are listed, all go of which still nothing is left.
 func (l *Lane) forget(r *resource) {
-	if r.park != nil || r.cur != nil || r.stuck != nil || r.locked || r.first != nil || r.timer >= 0 || len(l.commands[r]) > 0 {
+	if r.listed || !l.unused(r) {
 		return
 	}
-	if l.resources[r.id] != r {
-		return // it was forgotten before, and an answer for a row of it came late
+	r.listed = true
+	l.idle = append(l.idle, r)
+	if len(l.idle) <= l.maxIdle {
+		return
 	}
-	delete(l.resources, r.id)
-	if len(l.free) < 4096 {
-		*r = resource{timer: -1}
-		l.free = append(l.free, r)
+	for _, r := range l.idle {
+		r.listed = false
+		if r.dirty || !l.unused(r) {
+			continue // it is listed again when nothing of it is left again
+		}
+		delete(l.resources, r.id)
+		if len(l.free) < maxIdle {
+			*r = resource{timer: -1}
+			l.free = append(l.free, r)
+		}
 	}
+	clear(l.idle)
+	l.idle = l.idle[:0]
+}
+
+// unused says that nothing is left of a resource. One that was forgotten may still be touched, by a late answer for a row.
+func (l *Lane) unused(r *resource) bool {
+	return r.park == nil && r.cur == nil && r.first == nil && r.stuck == nil && !r.locked && r.timer < 0 &&
+		(len(l.commands) == 0 || len(l.commands[r]) == 0) && l.resources[r.id] == r
 }
 
 // Outstanding lists the resources of which a handler of this tenure has not come back.

@@ -45,6 +45,7 @@ type resource struct {
 	dirty       bool
 	atGate      bool // its head waits for a gate
 	inLine      bool // its head waits for a turn
+	listed      bool // among Lane.idle
 }
 
 // parked is a resource's row and what waits behind it.

@@ -161,7 +161,7 @@ func (l *Lane) die(w *Work, f *Failure, awaiting bool) {
 	l.releaseTurn(w)
 	l.touch(r)
 	if r.park == nil {
-		r.park = l.newPark(r)
+		r.park = l.newPark()
 	}
 	p := r.park
 	rw := w.task.row

@@ -87,9 +87,16 @@ func newWorld(sc *scope) (*world, error) {
 	for i := range w.pg.high {
 		w.pg.high[i] = -1
 	}
-	w.core = New(w.config(), State{})
+	w.core = w.newCore(State{})
 	w.core.types.of(searchType)
 	return w, w.acquired()
+}
+
+// newCore is a core that forgets a resource as soon as nothing of it is left: what it keeps longer is no state.
+func (w *world) newCore(st State) *Lane {
+	l := New(w.config(), st)
+	l.maxIdle = 0
+	return l
 }
 
 // config is what a new owner learns from Kafka.
@@ -369,7 +376,7 @@ func (w *world) crash(clean bool) error {
 		w.settled = w.durable()
 	}
 	st := w.pg.load(w.sc)
-	w.core = New(w.config(), st)
+	w.core = w.newCore(st)
 	w.core.types.of(searchType)
 	return w.acquired()
 }

@@ -10,7 +10,7 @@ func (l *Lane) fetched(w *Work) {
 	s := &l.sources[w.Source]
 	w.task.slot = s.add(w.Position.Offset, w.Position.Epoch, w)
 	l.bytes += w.Size
-	if len(s.handed) > 0 && s.wasDone(w.Position.Offset) {
+	if w.Marker || len(s.handed) > 0 && s.wasDone(w.Position.Offset) {
 		l.mark(w)
 		return
 	}
@@ -183,7 +183,7 @@ func (l *Lane) divert(r *resource, w *Work) {
 // put them in, else they are produced once the row is written.
 func (l *Lane) reserve(r *resource, w *Work, spent, tier int, due int64) *row {
 	if r.park == nil {
-		r.park = l.newPark(r)
+		r.park = l.newPark()
 	}
 	p := r.park
 	l.seq++

@@ -13,16 +13,16 @@ import (
 // cloned is what clone and appendKey know of the structs of a lane: the field lists fail TestCloneKnowsAllFields when
 // a struct changes, so that no field is forgotten.
 var cloned = map[reflect.Type]string{
-	reflect.TypeFor[Lane](): "cfg now version seq sources tiers resources parkedNow free timers dirty types names topics " +
+	reflect.TypeFor[Lane](): "cfg now version seq sources tiers resources idle maxIdle parkedNow free timers dirty types names topics " +
 		"batch inflight making makings reading audits auditing again commands known drained gates gated gatedHeads " +
 		"probing crowded line active starts drainRuns draining running bytes away stopped tiersRead marked moved paused out",
 	reflect.TypeFor[source](): "window committed handed",
 	reflect.TypeFor[window](): "slots head used first next done",
 	reflect.TypeFor[slot]():   "offset work done epoch",
-	reflect.TypeFor[Work]():   "Event Source Position Route Size Fault Alone Parked task",
+	reflect.TypeFor[Work]():   "Event Source Position Route Size Fault Marker Alone Parked task",
 	reflect.TypeFor[task]():   "res next row slot tries stage turn attempts",
 	reflect.TypeFor[resource](): "id first last queue cur stuck locked park at timer dirty " +
-		"atGate inLine",
+		"atGate inLine listed",
 	reflect.TypeFor[parked](): "rows high letter hand changed reading command unrecorded pendingRows pending",
 	reflect.TypeFor[row](): "seq offset due ptr since epoch typ attempt spent topic tier ptrTier pending copy saved letter gone " +
 		"lostPtr lostSrc audited making work waits",
@@ -81,7 +81,7 @@ func (l *Lane) clone(c *copier) *Lane {
 	n := &Lane{}
 	*n = *l
 	n.out = Actions{}
-	n.dirty, n.free = nil, nil
+	n.dirty, n.idle, n.free = nil, nil, nil // listed resources are none of the search's
 	n.resources = make(map[string]*resource, len(l.resources))
 	for id, r := range l.resources {
 		n.resources[id] = c.resource(r)

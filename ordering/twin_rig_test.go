@@ -19,6 +19,7 @@ var twinStart = time.Unix(1_000_000, 0)
 type rig struct {
 	cfg       Config
 	resources int
+	maxIdle   int
 	lane      *Lane
 	twin      *twin
 	store     *store
@@ -74,7 +75,7 @@ type tierEntry struct {
 }
 
 func newRig(s *script, tell *story) (*rig, error) {
-	g := &rig{cfg: s.cfg, resources: s.resources, store: newStore(), now: twinStart, tell: tell, events: map[string]*twinEvent{}}
+	g := &rig{cfg: s.cfg, resources: s.resources, maxIdle: s.maxIdle, store: newStore(), now: twinStart, tell: tell, events: map[string]*twinEvent{}}
 	for range s.cfg.Sources {
 		g.sources = append(g.sources, &log{})
 	}
@@ -109,6 +110,7 @@ func (g *rig) acquire() error {
 		return err
 	}
 	g.lane = New(g.cfg, g.store.load())
+	g.lane.maxIdle = g.maxIdle
 	g.marks = g.lane.Marks()
 	g.tiersRead()
 	return g.step()

@@ -44,6 +44,7 @@ func TestTwinAgrees(t *testing.T) {
 type script struct {
 	cfg       Config
 	resources int
+	maxIdle   int
 	moves     []move
 }
 
@@ -67,7 +68,7 @@ func scripts(moves int) *rapid.Generator[*script] {
 }
 
 func (s *script) configure(number func(from, to int) int) {
-	s.resources = number(1, 40)
+	s.resources, s.maxIdle = number(1, 40), []int{0, 1, 10, maxIdle}[number(0, 3)]
 	policies := []Policy{PolicyDefault, Advance, Hold}[:number(1, 3)]
 	s.cfg = Config{
 		Strategy: []Strategy{Park, Park, Park, Park, Block, None}[number(0, 5)],

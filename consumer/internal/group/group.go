@@ -145,6 +145,8 @@ func (g *Group) connect(ctx context.Context) error {
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxBytes(fetchBytes),
 		kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
+		// The markers that end transactions take offsets: without them a commit would never reach the end of a log.
+		kgo.KeepControlRecords(),
 		kgo.WithPools(&recordPool{}),
 	)...)
 	if err != nil {
