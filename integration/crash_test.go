@@ -29,8 +29,11 @@ func (w *world) crashed(m *member) crash {
 // kill kills a member.
 func (w *world) kill(m *member) crash {
 	w.t.Helper()
+	at := time.Now() // that the process is gone can be noticed much later
 	m.kill()
-	return w.crashed(m)
+	k := w.crashed(m)
+	k.at = at
+	return k
 }
 
 // mayRepeat says that a run after a success is one that the crashes explain: the success went to a member that died
