@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/layby-go/layby/config"
+	"github.com/layby-go/layby/internal/memory"
 	"github.com/layby-go/layby/parking"
 	"github.com/layby-go/layby/telemetry"
 )
@@ -34,6 +35,9 @@ func (a *app) runCommand() *cobra.Command {
 			log := newLogger(a.stderr, cfg.Log)
 			for _, w := range warnings {
 				log.Warn("configuration: "+w.Text, slog.String("key", w.Key), slog.String("where", w.Where))
+			}
+			if err := memory.Tune(); err != nil {
+				log.Warn("memory is not limited", slog.Any("error", err))
 			}
 			pool, err := openPostgres(cmd.Context(), cfg.Postgres)
 			if err != nil {

@@ -11,9 +11,24 @@ import (
 
 const (
 	fetchWait           = 250 * time.Millisecond // how long a broker holds a fetch that brings nothing
-	fetchBytes          = 32 << 20               // of one answer of a broker, which is also what is read ahead of it
+	fetchBytes          = 16 << 20               // of one answer of a broker, which is also what a reader reads ahead of it
 	fetchPartitionBytes = 1 << 20
 )
+
+// readers is how many clients read, each its share of the lanes. A client decodes the answers of a broker one after
+// another, and asks for the next when the last was taken: with two, one answer is decoded while the other is on its way.
+const readers = 2
+
+// reader is a client that reads lanes.
+type reader struct {
+	client *kgo.Client // the first one is Group.data
+	polls  polls
+}
+
+// reader is the one that reads a lane.
+func (g *Group) reader(partition int32) *reader {
+	return &g.readers[int(partition)%readers]
+}
 
 // polls lets what changes the set of partitions run between two polls, never during one: a poll must not hand over what
 // it took before the change.
@@ -56,11 +71,12 @@ func (g *Group) Consume(partition int32, starts map[string]Start) {
 		add[topic] = map[int32]kgo.Offset{partition: kgo.NoResetOffset().At(s.Offset).WithEpoch(s.Epoch)}
 		all[topic] = []int32{partition}
 	}
-	g.polls.between(func() {
+	r := g.reader(partition)
+	r.polls.between(func() {
 		g.stop(partition)
 		// The client keeps partitions paused when they are taken away and given back.
-		g.data.ResumeFetchPartitions(all)
-		g.data.AddConsumePartitions(add)
+		r.client.ResumeFetchPartitions(all)
+		r.client.AddConsumePartitions(add)
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		for topic := range starts {
@@ -75,7 +91,7 @@ func (g *Group) Consume(partition int32, starts map[string]Start) {
 // Release stops reading a lane. No Records and no FetchError of it is under way or comes any more when it returns.
 func (g *Group) Release(partition int32) {
 	if len(g.read(partition)) > 0 {
-		g.polls.between(func() { g.stop(partition) })
+		g.reader(partition).polls.between(func() { g.stop(partition) })
 	}
 }
 
@@ -85,7 +101,7 @@ func (g *Group) stop(partition int32) {
 	if len(topics) == 0 {
 		return
 	}
-	g.data.RemoveConsumePartitions(each(partition, topics))
+	g.reader(partition).client.RemoveConsumePartitions(each(partition, topics))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, topic := range topics {
@@ -109,12 +125,12 @@ func (g *Group) read(partition int32) []string {
 // Pause stops fetching a partition of topics until Resume or the next Consume. Records of a poll that is under way
 // still come.
 func (g *Group) Pause(partition int32, topics ...string) {
-	g.data.PauseFetchPartitions(each(partition, topics))
+	g.reader(partition).client.PauseFetchPartitions(each(partition, topics))
 }
 
 // Resume goes on fetching.
 func (g *Group) Resume(partition int32, topics ...string) {
-	g.data.ResumeFetchPartitions(each(partition, topics))
+	g.reader(partition).client.ResumeFetchPartitions(each(partition, topics))
 }
 
 func each(partition int32, topics []string) map[string][]int32 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -19,9 +20,9 @@ import (
 
 // Config is what a group needs.
 type Config struct {
-	Client           []kgo.Opt // how to reach the brokers
-	MemberHooks      []kgo.Opt // options of the member's client alone
-	DataHooks        []kgo.Opt // and of the one that reads and writes
+	Client []kgo.Opt // how to reach the brokers
+	// Hooks, if set, gives the options of one of the clients alone: "member", "data", or "read-1".
+	Hooks            func(client string) []kgo.Opt
 	Group            string
 	Sources          []string
 	Tiers            []string // tier topics
@@ -40,6 +41,13 @@ func (c *Config) topics() []string { return slices.Concat(c.Sources, c.Tiers) }
 // all are topics, and the orphans, which are no part of the membership: a lane is whole without them, so that they can be
 // removed at any time.
 func (c *Config) all() []string { return slices.Concat(c.topics(), c.Orphans) }
+
+func (c *Config) hooks(client string) []kgo.Opt {
+	if c.Hooks == nil {
+		return nil
+	}
+	return c.Hooks(client)
+}
 
 func (c *Config) orphan(topic string) bool { return slices.Contains(c.Orphans, topic) }
 
@@ -71,7 +79,7 @@ type Callbacks struct {
 	// Lost says that lanes may belong to others already. They can't be committed any more.
 	Lost func(partitions []int32)
 	// Records hands over what a poll brought for one partition of a topic, in log order. Nothing comes for a lane once
-	// Release has returned.
+	// Release has returned. It comes from one goroutine for a lane, from several for different ones.
 	Records func(partition int32, topic string, records []*kgo.Record)
 	// Pace, if set, comes before each poll and may wait a little: what is fetched meanwhile stays with the client.
 	Pace func(ctx context.Context)
@@ -93,7 +101,7 @@ type Group struct {
 	cluster string
 	lease   *Lease
 	out     *producer
-	polls   polls
+	readers [readers]reader
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -105,7 +113,7 @@ type Group struct {
 	assigned map[string]map[int32]bool
 	lanes    map[int32]*holding
 	tenures  int64
-	reading  map[string]map[int32]bool // what the data client reads
+	reading  map[string]map[int32]bool // what the readers read
 	ids      map[string]ordering.TopicID
 }
 
@@ -126,41 +134,46 @@ func Join(ctx context.Context, cfg Config, cb Callbacks) (*Group, error) {
 	g.out = newProducer(g.ctx, g.data, cfg)
 	if err := g.join(); err != nil {
 		g.cancel()
-		g.data.Close()
+		g.disconnect()
 		g.out.wait()
 		return nil, err
 	}
 	return g, nil
 }
 
-// connect makes the data client and looks at the cluster and its topics.
-func (g *Group) connect(ctx context.Context) error {
-	var err error
-	g.data, err = kgo.NewClient(append(slices.Concat(g.cfg.Client, g.cfg.DataHooks, produceOptions(g.cfg)),
-		kgo.FetchIsolationLevel(g.isolation()),
-		// An offset that is out of range, or that a new leader does not have, is an error; nothing is reset.
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{}),
-		// A partition that is resumed or begun waits for the end of the request that is under way.
-		kgo.FetchMaxWait(fetchWait),
-		kgo.FetchMaxBytes(fetchBytes),
-		kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
-		// The markers that end transactions take offsets: without them a commit would never reach the end of a log.
-		kgo.KeepControlRecords(),
-		kgo.WithPools(&recordPool{}),
-	)...)
-	if err != nil {
-		return fmt.Errorf("make a Kafka client: %w", err)
+// disconnect closes all clients but the member's.
+func (g *Group) disconnect() {
+	for i := range g.readers {
+		if cl := g.readers[i].client; cl != nil {
+			cl.Close()
+		}
 	}
+}
+
+// connect makes the clients that read and write, and looks at the cluster and its topics.
+func (g *Group) connect(ctx context.Context) error {
+	for i := range g.readers {
+		name, writes := "data", produceOptions(g.cfg)
+		if i > 0 {
+			name, writes = "read-"+strconv.Itoa(i), nil
+		}
+		cl, err := kgo.NewClient(slices.Concat(g.cfg.Client, g.cfg.hooks(name), writes, g.readOptions())...)
+		if err != nil {
+			g.disconnect()
+			return fmt.Errorf("make a Kafka client: %w", err)
+		}
+		g.readers[i].client = cl
+	}
+	g.data = g.readers[0].client
 	g.admin = kadm.NewClient(g.data)
 	md, err := g.admin.BrokerMetadata(ctx)
 	if err != nil {
-		g.data.Close()
+		g.disconnect()
 		return fmt.Errorf("reach Kafka: %w", err)
 	}
 	g.cluster = md.Cluster
 	if err := g.findTopics(ctx); err != nil {
-		g.data.Close()
+		g.disconnect()
 		return err
 	}
 	return nil
@@ -177,6 +190,23 @@ func (g *Group) findTopics(ctx context.Context) error {
 		if err == nil || !kerr.IsRetriable(err) || time.Now().Add(wait).After(deadline) || !pause(ctx, wait) {
 			return err
 		}
+	}
+}
+
+// readOptions are those of a client that reads partitions.
+func (g *Group) readOptions() []kgo.Opt {
+	return []kgo.Opt{
+		kgo.FetchIsolationLevel(g.isolation()),
+		// An offset that is out of range, or that a new leader does not have, is an error; nothing is reset.
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{}),
+		// A partition that is resumed or begun waits for the end of the request that is under way.
+		kgo.FetchMaxWait(fetchWait),
+		kgo.FetchMaxBytes(fetchBytes),
+		kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
+		// The markers that end transactions take offsets: without them a commit would never reach the end of a log.
+		kgo.KeepControlRecords(),
+		kgo.WithPools(&recordPool{}),
 	}
 }
 
@@ -209,7 +239,7 @@ func (g *Group) Close() {
 	// The member's context ends first: its client would else wait for a rebalance that others hold up.
 	g.cancel()
 	g.member.Close()
-	g.data.Close() // ends what is being produced
+	g.disconnect() // ends what is being produced
 	g.out.wait()
 	g.running.Wait()
 }

@@ -32,7 +32,7 @@ func (g *Group) join() error {
 		}
 	}
 	var err error
-	g.member, err = kgo.NewClient(append(slices.Concat(g.cfg.Client, g.cfg.MemberHooks),
+	g.member, err = kgo.NewClient(append(slices.Concat(g.cfg.Client, g.cfg.hooks("member")),
 		kgo.WithContext(g.ctx),
 		kgo.ConsumerGroup(g.cfg.Group),
 		kgo.Balancers(balancer{log: g.cfg.Logger}),

@@ -15,18 +15,21 @@ const maxPoll = 20_000
 
 // Run polls until the context ends or the group can't be joined: then the error says why.
 func (g *Group) Run(ctx context.Context) error {
-	both, inner := errgroup.WithContext(ctx)
-	both.Go(func() error { return g.watchMember(inner) })
-	both.Go(func() error {
-		for inner.Err() == nil && g.ctx.Err() == nil {
-			if g.cb.Pace != nil {
-				g.cb.Pace(inner)
+	all, inner := errgroup.WithContext(ctx)
+	all.Go(func() error { return g.watchMember(inner) })
+	for i := range g.readers {
+		r := &g.readers[i]
+		all.Go(func() error {
+			for inner.Err() == nil && g.ctx.Err() == nil {
+				if g.cb.Pace != nil {
+					g.cb.Pace(inner)
+				}
+				r.polls.one(inner, func(ctx context.Context) { g.poll(ctx, r) })
 			}
-			g.polls.one(inner, g.poll)
-		}
-		return nil
-	})
-	if err := both.Wait(); err != nil {
+			return nil
+		})
+	}
+	if err := all.Wait(); err != nil {
 		return err
 	}
 	return ctx.Err()
@@ -34,15 +37,15 @@ func (g *Group) Run(ctx context.Context) error {
 
 // poll hands over what was fetched. Errors come first: what follows a loss of data must not be taken for what follows
 // the last record before it.
-func (g *Group) poll(ctx context.Context) {
-	fs := g.data.PollRecords(ctx, maxPoll)
+func (g *Group) poll(ctx context.Context, r *reader) {
+	fs := r.client.PollRecords(ctx, maxPoll)
 	if fs.IsClientClosed() {
 		return
 	}
 	var broken map[string]map[int32]bool
 	fs.EachPartition(func(p kgo.FetchTopicPartition) {
 		if p.Err != nil && p.Topic != "" && !errors.Is(p.Err, context.Canceled) {
-			broken = g.stopReading(p.Topic, p.Partition, p.Err, broken)
+			broken = g.stopReading(r, p.Topic, p.Partition, p.Err, broken)
 		}
 	})
 	fs.EachPartition(func(p kgo.FetchTopicPartition) {
@@ -61,17 +64,17 @@ func (g *Group) reads(topic string, partition int32) bool {
 
 // stopReading takes a partition out that can't be read on, and says so once. Left alone, the client would ask again at
 // once and for ever after an offset out of range, and would go on behind the gap after a loss of data.
-func (g *Group) stopReading(topic string, partition int32, err error, broken map[string]map[int32]bool) map[string]map[int32]bool {
+func (g *Group) stopReading(r *reader, topic string, partition int32, err error, broken map[string]map[int32]bool) map[string]map[int32]bool {
 	gone := []int32{partition}
 	other := errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.InconsistentTopicID)
 	if other || partition < 0 { // what is wrong with the topic is wrong with all of its partitions
-		gone = g.readOf(topic)
+		gone = g.readOf(r, topic)
 	}
 	if other {
 		// It was deleted, and perhaps made anew. The client holds on to the old one until it forgets the topic.
-		g.data.PurgeTopicsFromClient(topic)
+		r.client.PurgeTopicsFromClient(topic)
 	} else {
-		g.data.RemoveConsumePartitions(map[string][]int32{topic: slices.Clone(gone)})
+		r.client.RemoveConsumePartitions(map[string][]int32{topic: slices.Clone(gone)})
 	}
 	for _, p := range gone {
 		g.mu.Lock()
@@ -92,13 +95,15 @@ func (g *Group) stopReading(topic string, partition int32, err error, broken map
 	return broken
 }
 
-// readOf lists the partitions of a topic that are read.
-func (g *Group) readOf(topic string) []int32 {
+// readOf lists the partitions of a topic that a reader reads. What the others read, they hear of themselves.
+func (g *Group) readOf(r *reader, topic string) []int32 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out []int32
 	for p := range g.reading[topic] {
-		out = append(out, p)
+		if g.reader(p) == r {
+			out = append(out, p)
+		}
 	}
 	return out
 }
