@@ -21,7 +21,7 @@ const readers = 2
 
 // reader is a client that reads lanes.
 type reader struct {
-	client *kgo.Client // the first one is Group.data
+	client *kgo.Client
 	polls  polls
 }
 

@@ -21,7 +21,8 @@ import (
 // Config is what a group needs.
 type Config struct {
 	Client []kgo.Opt // how to reach the brokers
-	// Hooks, if set, gives the options of one of the clients alone: "member", "data", or "read-1".
+	// Hooks, if set, gives the options of one of the clients alone: "member", "data" (which writes and
+	// asks), "read-0" and so on.
 	Hooks            func(client string) []kgo.Opt
 	Group            string
 	Sources          []string
@@ -143,6 +144,7 @@ func Join(ctx context.Context, cfg Config, cb Callbacks) (*Group, error) {
 
 // disconnect closes all clients but the member's.
 func (g *Group) disconnect() {
+	g.data.Close()
 	for i := range g.readers {
 		if cl := g.readers[i].client; cl != nil {
 			cl.Close()
@@ -152,19 +154,17 @@ func (g *Group) disconnect() {
 
 // connect makes the clients that read and write, and looks at the cluster and its topics.
 func (g *Group) connect(ctx context.Context) error {
+	var err error
+	if g.data, err = kgo.NewClient(slices.Concat(g.cfg.Client, g.cfg.hooks("data"), produceOptions(g.cfg))...); err != nil {
+		return fmt.Errorf("make a Kafka client: %w", err)
+	}
 	for i := range g.readers {
-		name, writes := "data", produceOptions(g.cfg)
-		if i > 0 {
-			name, writes = "read-"+strconv.Itoa(i), nil
-		}
-		cl, err := kgo.NewClient(slices.Concat(g.cfg.Client, g.cfg.hooks(name), writes, g.readOptions())...)
+		g.readers[i].client, err = kgo.NewClient(slices.Concat(g.cfg.Client, g.cfg.hooks("read-"+strconv.Itoa(i)), g.readOptions())...)
 		if err != nil {
 			g.disconnect()
 			return fmt.Errorf("make a Kafka client: %w", err)
 		}
-		g.readers[i].client = cl
 	}
-	g.data = g.readers[0].client
 	g.admin = kadm.NewClient(g.data)
 	md, err := g.admin.BrokerMetadata(ctx)
 	if err != nil {

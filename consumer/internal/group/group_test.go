@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
@@ -303,6 +304,62 @@ func TestR2OffsetsThatAreNoLongerThereAreAnError(t *testing.T) {
 	}
 	cancel()
 	<-ended
+}
+
+// TestG3ARetryTopicMadeAnewIsWrittenAgain deletes a retry topic and makes it anew, for each of the clients that may be the
+// one to notice.
+func TestG3ARetryTopicMadeAnewIsWrittenAgain(t *testing.T) {
+	for partition := range int32(readers) {
+		t.Run(fmt.Sprintf("partition %d", partition), func(t *testing.T) {
+			kafka := stack.SharedKafka(t)
+			cfg := testConfig(t, kafka, readers, "1m")
+			tier := cfg.Tiers[0]
+			noticed := make(chan error, 1)
+			cb := callbacks()
+			cb.FetchError = func(p int32, topic string, err error) {
+				if p == partition && topic == tier {
+					noticed <- err
+				}
+			}
+			g, err := Join(t.Context(), cfg, cb)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer leave(g)
+			rec := func() *kgo.Record { return &kgo.Record{Topic: tier, Partition: partition, Value: []byte("v")} }
+			produced(t, g, rec())
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() { defer close(ended); _ = g.Run(ctx) }() // ends with the context
+			defer func() { cancel(); <-ended }()
+			g.Consume(partition, map[string]Start{tier: {Offset: 0, Epoch: -1}})
+			adm := kadm.NewClient(kafka.Client(t))
+			if _, err := adm.DeleteTopics(t.Context(), tier); err != nil {
+				t.Fatal(err)
+			}
+			deadline := time.Now().Add(30 * time.Second)
+			create := func() error {
+				_, err := adm.CreateTopic(t.Context(), readers, -1, nil, tier)
+				return err
+			}
+			for err := create(); err != nil && time.Now().Before(deadline); {
+				err = create()
+			}
+			select {
+			case <-noticed:
+			case <-time.After(time.Until(deadline)):
+				t.Fatal("nobody noticed that the topic is another one")
+			}
+			for time.Now().Before(deadline) {
+				got := make(chan ordering.Outcome, 1)
+				g.Produce([]*kgo.Record{rec()}, func(_ int, o ordering.Outcome, _ int64) { got <- o })
+				if <-got == ordering.Acknowledged {
+					return
+				}
+			}
+			t.Error("the topic that was made anew takes no record")
+		})
+	}
 }
 
 func TestCommitsCarryMetadata(t *testing.T) {

@@ -71,8 +71,10 @@ func (g *Group) stopReading(r *reader, topic string, partition int32, err error,
 		gone = g.readOf(r, topic)
 	}
 	if other {
-		// It was deleted, and perhaps made anew. The client holds on to the old one until it forgets the topic.
+		// It was deleted, and perhaps made anew. A client holds on to the old one until it forgets the topic, the one that
+		// writes too.
 		r.client.PurgeTopicsFromClient(topic)
+		g.data.PurgeTopicsFromClient(topic)
 	} else {
 		r.client.RemoveConsumePartitions(map[string][]int32{topic: slices.Clone(gone)})
 	}
