@@ -314,11 +314,12 @@ func TestG3ARetryTopicMadeAnewIsWrittenAgain(t *testing.T) {
 			kafka := stack.SharedKafka(t)
 			cfg := testConfig(t, kafka, readers, "1m")
 			tier := cfg.Tiers[0]
-			noticed := make(chan error, 1)
+			noticed := make(chan struct{})
+			var once sync.Once
 			cb := callbacks()
-			cb.FetchError = func(p int32, topic string, err error) {
+			cb.FetchError = func(p int32, topic string, _ error) {
 				if p == partition && topic == tier {
-					noticed <- err
+					once.Do(func() { close(noticed) })
 				}
 			}
 			g, err := Join(t.Context(), cfg, cb)
