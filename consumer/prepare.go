@@ -39,7 +39,9 @@ func (c *Consumer) prepare(ctx context.Context) error {
 	}
 	// The group is set by Joined: callbacks may come before Join returns.
 	_, err = group.Join(ctx, group.Config{
-		Client: c.opts.Kafka, Hooks: func(client string) []kgo.Opt { return c.metrics.client(c.cfg.Group, client) }, Group: c.cfg.Group, Sources: c.cfg.Topics, Tiers: tiers, Orphans: orphans, Isolation: c.cfg.Isolation,
+		Client: c.opts.Kafka,
+		Hooks:  func(client string) []kgo.Opt { return c.metrics.client(c.cfg.Group, client) },
+		Group:  c.cfg.Group, Sources: c.cfg.Topics, Tiers: tiers, Orphans: orphans, Isolation: c.cfg.Isolation,
 		SessionTimeout: c.cfg.SessionTimeout, Heartbeat: c.cfg.Heartbeat, RebalanceTimeout: c.cfg.RebalanceTimeout,
 		ProduceTimeout: c.cfg.ProduceTimeout, Logger: c.log,
 	}, group.Callbacks{

@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,9 +26,33 @@ type reader struct {
 	polls  polls
 }
 
-// reader is the one that reads a lane.
+// reader is the one that reads a lane; nil when none does.
 func (g *Group) reader(partition int32) *reader {
-	return &g.readers[int(partition)%readers]
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.shares[partition]
+}
+
+// share gives a lane that none reads to the reader with the fewest: the balancer gives members every other lane or every
+// third, so no rule over the number alone would share them out evenly.
+func (g *Group) share(partition int32) *reader {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r := g.shares[partition]; r != nil {
+		return r
+	}
+	count := map[*reader]int{}
+	for r := range maps.Values(g.shares) {
+		count[r]++
+	}
+	least := &g.readers[0]
+	for i := range g.readers {
+		if r := &g.readers[i]; count[r] < count[least] {
+			least = r
+		}
+	}
+	g.shares[partition] = least
+	return least
 }
 
 // polls lets what changes the set of partitions run between two polls, never during one: a poll must not hand over what
@@ -71,9 +96,9 @@ func (g *Group) Consume(partition int32, starts map[string]Start) {
 		add[topic] = map[int32]kgo.Offset{partition: kgo.NoResetOffset().At(s.Offset).WithEpoch(s.Epoch)}
 		all[topic] = []int32{partition}
 	}
-	r := g.reader(partition)
+	r := g.share(partition)
 	r.polls.between(func() {
-		g.stop(partition)
+		g.stop(r, partition)
 		// The client keeps partitions paused when they are taken away and given back.
 		r.client.ResumeFetchPartitions(all)
 		r.client.AddConsumePartitions(add)
@@ -90,18 +115,25 @@ func (g *Group) Consume(partition int32, starts map[string]Start) {
 
 // Release stops reading a lane. No Records and no FetchError of it is under way or comes any more when it returns.
 func (g *Group) Release(partition int32) {
-	if len(g.read(partition)) > 0 {
-		g.reader(partition).polls.between(func() { g.stop(partition) })
+	r := g.reader(partition)
+	if r == nil {
+		return
 	}
+	r.polls.between(func() {
+		g.stop(r, partition)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.shares, partition)
+	})
 }
 
 // stop takes a lane's partitions out, those that are read: each change makes the client drop what it has read ahead.
-func (g *Group) stop(partition int32) {
+func (g *Group) stop(r *reader, partition int32) {
 	topics := g.read(partition)
 	if len(topics) == 0 {
 		return
 	}
-	g.reader(partition).client.RemoveConsumePartitions(each(partition, topics))
+	r.client.RemoveConsumePartitions(each(partition, topics))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, topic := range topics {
@@ -122,15 +154,19 @@ func (g *Group) read(partition int32) []string {
 	return out
 }
 
-// Pause stops fetching a partition of topics until Resume or the next Consume. Records of a poll that is under way
-// still come.
+// Pause stops fetching a partition of topics, where it is read, until Resume or the next Consume. Records of a poll that is
+// under way still come.
 func (g *Group) Pause(partition int32, topics ...string) {
-	g.reader(partition).client.PauseFetchPartitions(each(partition, topics))
+	if r := g.reader(partition); r != nil {
+		r.client.PauseFetchPartitions(each(partition, topics))
+	}
 }
 
 // Resume goes on fetching.
 func (g *Group) Resume(partition int32, topics ...string) {
-	g.reader(partition).client.ResumeFetchPartitions(each(partition, topics))
+	if r := g.reader(partition); r != nil {
+		r.client.ResumeFetchPartitions(each(partition, topics))
+	}
 }
 
 func each(partition int32, topics []string) map[string][]int32 {

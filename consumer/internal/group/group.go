@@ -115,6 +115,7 @@ type Group struct {
 	lanes    map[int32]*holding
 	tenures  int64
 	reading  map[string]map[int32]bool // what the readers read
+	shares   map[int32]*reader         // who reads a lane, from Consume to Release
 	ids      map[string]ordering.TopicID
 }
 
@@ -125,7 +126,7 @@ func Join(ctx context.Context, cfg Config, cb Callbacks) (*Group, error) {
 	}
 	g := &Group{
 		cfg: cfg, cb: cb, assigned: map[string]map[int32]bool{}, lanes: map[int32]*holding{},
-		reading: map[string]map[int32]bool{}, ids: map[string]ordering.TopicID{},
+		reading: map[string]map[int32]bool{}, shares: map[int32]*reader{}, ids: map[string]ordering.TopicID{},
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	if err := g.connect(ctx); err != nil {

@@ -306,20 +306,20 @@ func TestR2OffsetsThatAreNoLongerThereAreAnError(t *testing.T) {
 	<-ended
 }
 
-// TestG3ARetryTopicMadeAnewIsWrittenAgain deletes a retry topic and makes it anew, for each of the clients that may be the
-// one to notice.
+// TestG3ARetryTopicMadeAnewIsWrittenAgain deletes a retry topic that was written to and makes it anew: while a reader is
+// there that notices, and while there is none.
 func TestG3ARetryTopicMadeAnewIsWrittenAgain(t *testing.T) {
-	for partition := range int32(readers) {
-		t.Run(fmt.Sprintf("partition %d", partition), func(t *testing.T) {
+	for name, read := range map[string]bool{"while it is read": true, "while nobody reads it": false} {
+		t.Run(name, func(t *testing.T) {
 			kafka := stack.SharedKafka(t)
-			cfg := testConfig(t, kafka, readers, "1m")
+			cfg := testConfig(t, kafka, 1, "1m")
 			tier := cfg.Tiers[0]
-			noticed := make(chan struct{})
-			var once sync.Once
+			noticed := make(chan struct{}, 1)
 			cb := callbacks()
-			cb.FetchError = func(p int32, topic string, _ error) {
-				if p == partition && topic == tier {
-					once.Do(func() { close(noticed) })
+			cb.FetchError = func(int32, string, error) {
+				select {
+				case noticed <- struct{}{}:
+				default:
 				}
 			}
 			g, err := Join(t.Context(), cfg, cb)
@@ -327,39 +327,66 @@ func TestG3ARetryTopicMadeAnewIsWrittenAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer leave(g)
-			rec := func() *kgo.Record { return &kgo.Record{Topic: tier, Partition: partition, Value: []byte("v")} }
-			produced(t, g, rec())
-			ctx, cancel := context.WithCancel(t.Context())
-			ended := make(chan struct{})
-			go func() { defer close(ended); _ = g.Run(ctx) }() // ends with the context
-			defer func() { cancel(); <-ended }()
-			g.Consume(partition, map[string]Start{tier: {Offset: 0, Epoch: -1}})
-			adm := kadm.NewClient(kafka.Client(t))
-			if _, err := adm.DeleteTopics(t.Context(), tier); err != nil {
-				t.Fatal(err)
+			produced(t, g, &kgo.Record{Topic: tier, Value: []byte("v")})
+			if read {
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan struct{})
+				go func() { defer close(ended); _ = g.Run(ctx) }() // ends with the context
+				defer func() { cancel(); <-ended }()
+				g.Consume(0, map[string]Start{tier: {Offset: 0, Epoch: -1}})
 			}
+			recreate(t, kafka, tier)
 			deadline := time.Now().Add(30 * time.Second)
-			create := func() error {
-				_, err := adm.CreateTopic(t.Context(), readers, -1, nil, tier)
-				return err
-			}
-			for err := create(); err != nil && time.Now().Before(deadline); {
-				err = create()
-			}
-			select {
-			case <-noticed:
-			case <-time.After(time.Until(deadline)):
-				t.Fatal("nobody noticed that the topic is another one")
+			if read {
+				select {
+				case <-noticed:
+				case <-time.After(time.Until(deadline)):
+					t.Fatal("the reader did not notice that the topic is another one")
+				}
 			}
 			for time.Now().Before(deadline) {
 				got := make(chan ordering.Outcome, 1)
-				g.Produce([]*kgo.Record{rec()}, func(_ int, o ordering.Outcome, _ int64) { got <- o })
+				g.Produce([]*kgo.Record{{Topic: tier, Value: []byte("v")}}, func(_ int, o ordering.Outcome, _ int64) { got <- o })
 				if <-got == ordering.Acknowledged {
 					return
 				}
 			}
 			t.Error("the topic that was made anew takes no record")
 		})
+	}
+}
+
+// recreate deletes a topic of one partition and makes it anew.
+func recreate(t *testing.T, kafka *stack.Kafka, topic string) {
+	t.Helper()
+	adm := kadm.NewClient(kafka.Client(t))
+	if _, err := adm.DeleteTopics(t.Context(), topic); err != nil {
+		t.Fatal(err)
+	}
+	_, err := adm.CreateTopic(t.Context(), 1, -1, nil, topic)
+	for deadline := time.Now().Add(30 * time.Second); err != nil && time.Now().Before(deadline); {
+		_, err = adm.CreateTopic(t.Context(), 1, -1, nil, topic) // refused until the old one is gone
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLanesAreSharedEvenlyAmongReaders(t *testing.T) {
+	for _, owned := range [][]int32{{0, 1, 2, 3}, {0, 2, 4, 6}, {0, 3, 6, 9}} {
+		g := &Group{shares: map[int32]*reader{}}
+		count := map[*reader]int{}
+		for _, p := range owned {
+			count[g.share(p)]++
+			if g.share(p) != g.reader(p) {
+				t.Errorf("lane %d went to another reader", p)
+			}
+		}
+		for i := range g.readers {
+			if n := count[&g.readers[i]]; n != len(owned)/readers {
+				t.Errorf("of the lanes %v, reader %d has %d", owned, i, n)
+			}
+		}
 	}
 }
 

@@ -46,6 +46,7 @@ type delivery struct {
 	until  time.Time
 	alone  bool // it goes in a batch of its own
 	tries  int
+	stale  bool // the client holds on to a topic that is gone
 
 	told atomic.Bool
 	done func(outcome ordering.Outcome, offset int64)
@@ -123,6 +124,7 @@ func (p *producer) judge(d *delivery, offset int64, err error) {
 		d.settle(ordering.Refused, 0)
 	default:
 		// Also what was given up with an older record of its partition, before its own time was over.
+		d.stale = errors.Is(err, kerr.UnknownTopicID)
 		p.repeat(d)
 	}
 }

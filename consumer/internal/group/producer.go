@@ -96,6 +96,12 @@ func (p *producer) run() {
 		case <-p.wake:
 		}
 		list := p.take()
+		if topics := stale(list); len(topics) > 0 {
+			p.client.PurgeTopicsFromProducing(topics...)
+			if single != nil {
+				single.PurgeTopicsFromProducing(topics...)
+			}
+		}
 		failedBefore := func(d *delivery) bool { return !d.alone || d.tries > 1 }
 		if slices.ContainsFunc(list, failedBefore) {
 			pause(p.ctx, repeatDelay)
@@ -115,6 +121,17 @@ func (p *producer) run() {
 			p.sendAlone(single, d)
 		}
 	}
+}
+
+// stale lists the topics that were deleted, and perhaps made anew: a client holds on to the old one until it forgets it.
+func stale(list []*delivery) (topics []string) {
+	for _, d := range list {
+		if d.stale && !slices.Contains(topics, d.record.Topic) {
+			topics = append(topics, d.record.Topic)
+		}
+		d.stale = false
+	}
+	return topics
 }
 
 // sendAlone has one record appended and waits for the answer, so that none shares its batch.

@@ -71,10 +71,8 @@ func (g *Group) stopReading(r *reader, topic string, partition int32, err error,
 		gone = g.readOf(r, topic)
 	}
 	if other {
-		// It was deleted, and perhaps made anew. A client holds on to the old one until it forgets the topic, the one that
-		// writes too.
+		// It was deleted, and perhaps made anew: the client holds on to the old one until it forgets the topic.
 		r.client.PurgeTopicsFromClient(topic)
-		g.data.PurgeTopicsFromClient(topic)
 	} else {
 		r.client.RemoveConsumePartitions(map[string][]int32{topic: slices.Clone(gone)})
 	}
@@ -103,7 +101,7 @@ func (g *Group) readOf(r *reader, topic string) []int32 {
 	defer g.mu.Unlock()
 	var out []int32
 	for p := range g.reading[topic] {
-		if g.reader(p) == r {
+		if g.shares[p] == r {
 			out = append(out, p)
 		}
 	}
