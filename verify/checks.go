@@ -1,0 +1,234 @@
+package verify
+
+import "time"
+
+// line is what is kept in order, with its events in order.
+type line struct {
+	events []*event
+	index  map[*event]int
+	calls  []*call // by their starts
+}
+
+// lines groups events and calls. Without an order there are none.
+func (h *history) lines(ordering Ordering) []*line {
+	if ordering == OrderingNone {
+		return nil
+	}
+	type key struct {
+		lane
+		resource string
+	}
+	by := map[key]*line{}
+	of := func(e *event) *line {
+		k := key{lane: lane{e.at.Topic, e.at.Partition}}
+		if ordering != OrderingBlock {
+			k.resource = e.resource
+		}
+		if by[k] == nil {
+			by[k] = &line{index: map[*event]int{}}
+		}
+		return by[k]
+	}
+	var out []*line
+	for _, e := range h.list {
+		l := of(e)
+		if len(l.events) == 0 {
+			out = append(out, l)
+		}
+		l.index[e] = len(l.events)
+		l.events = append(l.events, e)
+	}
+	for _, c := range h.calls {
+		l := of(h.events[c.at])
+		l.calls = append(l.calls, c)
+	}
+	return out
+}
+
+func (r *Report) loss(h *history, partial bool) {
+	reached := map[lane]int64{}
+	for l, list := range h.commits {
+		for _, c := range list {
+			reached[l] = max(reached[l], c.offset)
+		}
+	}
+	for _, e := range h.list {
+		var last Outcome
+		if n := len(e.calls); n > 0 {
+			last = e.calls[n-1].outcome
+		}
+		waits := e.state == StateParked || e.state == StateHeld || e.state == StateDead
+		switch {
+		case e.state == StateHealed && e.success == nil:
+			r.add(CheckLoss, e.at, "it is stored as healed and never succeeded")
+		case waits && last == OutcomeSucceeded:
+			r.add(CheckLoss, e.at, "it is stored as %s, and its last call succeeded", e.state)
+		case e.state != "" || e.success != nil || e.passed != never:
+		case partial && e.at.Offset >= reached[lane{e.at.Topic, e.at.Partition}]:
+		default:
+			r.add(CheckLoss, e.at, "it neither succeeded nor is stored anywhere")
+		}
+	}
+}
+
+func (r *Report) order(h *history, lines []*line) {
+	for _, l := range lines {
+		settled := 0 // so many of the first were settled when the last call began
+		for _, c := range l.calls {
+			ahead := l.events[:l.index[h.events[c.at]]]
+			for settled < len(ahead) && ahead[settled].settled() < c.from {
+				settled++
+			}
+			if settled < len(ahead) {
+				r.add(CheckOrder, c.at, "%v started before %v was settled or passed", c, ahead[settled].at)
+			}
+		}
+	}
+}
+
+func (r *Report) exclusion(h *history, lines []*line) {
+	for _, l := range lines {
+		var running []*call
+		for _, b := range l.calls {
+			still := running[:0]
+			for _, a := range running {
+				if a.to < b.from {
+					continue
+				}
+				still = append(still, a)
+				if a.token < b.token && h.froze(a.member, a.from, b.from) {
+					r.Frozen++
+					continue
+				}
+				r.add(CheckExclusion, b.at, "%v started while %v ran", b, a)
+			}
+			running = append(still, b)
+		}
+	}
+}
+
+// repeats looks at runs after a success. What a crash or a freeze left unrecorded runs again, unless its offset had been
+// committed.
+func (r *Report) repeats(h *history) {
+	for _, e := range h.list {
+		for _, c := range e.calls {
+			switch {
+			case e.recorded < c.from:
+				r.add(CheckRecorded, e.at, "%v started after its success was recorded", c)
+			case e.success == nil || c.from < e.success.to:
+			case !h.crashed(e.success.member, e.success.to, c.from) && !h.froze(e.success.member, e.success.to, c.from):
+				r.add(CheckRepeats, e.at, "%v started after %v had succeeded", c, e.success)
+			case e.parked == never && h.committed(e.at, c.from):
+				r.add(CheckRepeats, e.at, "%v started after %v had succeeded and its offset was committed", c, e.success)
+			default:
+				r.Repeats++
+			}
+		}
+	}
+}
+
+// committed says whether a commit past an event lies before a moment.
+func (h *history) committed(p Position, before int) bool {
+	for _, c := range h.commits[lane{p.Topic, p.Partition}] {
+		if c.at < before && c.offset > p.Offset {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Report) fencing(h *history) {
+	type top struct {
+		token int64
+		from  int // when the first call under it started
+	}
+	highest := map[int32]top{}
+	for _, c := range h.calls {
+		t := highest[c.at.Partition]
+		switch {
+		case c.token == 0:
+		case c.token > t.token:
+			highest[c.at.Partition] = top{c.token, c.from}
+		case c.token == t.token:
+		case h.froze(c.member, t.from, c.from):
+			r.Frozen++
+		default:
+			r.add(CheckFencing, c.at, "%v started under token %d, and %d was there before", c, c.token, t.token)
+		}
+	}
+}
+
+func (r *Report) commits(h *history) {
+	next := 0
+	for next < len(h.list) {
+		l := lane{h.list[next].at.Topic, h.list[next].at.Partition}
+		end := next
+		for end < len(h.list) && h.list[end].at.Topic == l.topic && h.list[end].at.Partition == l.partition {
+			end++
+		}
+		r.commitsOf(l, h.list[next:end], h.commits[l])
+		next = end
+	}
+}
+
+func (r *Report) commitsOf(l lane, events []*event, commits []commit) {
+	passed, highest := 0, int64(0)
+	for _, c := range commits {
+		if c.offset < highest {
+			r.add(CheckCommits, Position{l.topic, l.partition, c.offset}, "offset %d was committed before", highest)
+		}
+		highest = max(highest, c.offset)
+		for passed < len(events) && events[passed].at.Offset < c.offset {
+			e := events[passed]
+			passed++
+			if min(e.settled(), e.parked) > c.at {
+				r.add(CheckCommits, e.at, "offset %d is committed, and it was neither settled, nor passed, nor parked", c.offset)
+			}
+		}
+	}
+}
+
+func (r *Report) attempts(h *history, delays []time.Duration) {
+	for _, e := range h.list {
+		for i, b := range e.calls {
+			if len(delays) > 0 && b.attempt > len(delays)+1 {
+				r.add(CheckAttempts, e.at, "%v is attempt %d of %d", b, b.attempt, len(delays)+1)
+			}
+			if i == 0 || b.attempt == 0 || e.calls[i-1].attempt == 0 {
+				continue
+			}
+			a := e.calls[i-1]
+			switch {
+			case b.attempt > a.attempt+1:
+				r.add(CheckAttempts, e.at, "%v is attempt %d after attempt %d", b, b.attempt, a.attempt)
+			case b.attempt > a.attempt && (a.outcome == OutcomeUnavailable || a.outcome == OutcomeCancelled):
+				r.add(CheckAttempts, e.at, "%v spent an attempt, and it was %s", a, a.outcome)
+			case b.attempt == a.attempt && a.outcome == OutcomeFailed && b.attempt > 1 && !h.interrupted(a, b):
+				r.add(CheckAttempts, e.at, "%v is attempt %d again, though %v failed", b, b.attempt, a)
+			}
+		}
+	}
+}
+
+// interrupted says whether a call's member crashed or froze before the next one: what it found out may be unrecorded.
+func (h *history) interrupted(a, b *call) bool {
+	return h.crashed(a.member, a.from, b.from) || h.froze(a.member, a.from, b.from)
+}
+
+func (r *Report) delays(h *history, delays []time.Duration) {
+	for _, e := range h.list {
+		for i, b := range e.calls {
+			if i == 0 {
+				continue
+			}
+			a := e.calls[i-1]
+			n := a.attempt
+			if a.outcome != OutcomeFailed || n == 0 || n > len(delays) || b.attempt != n+1 {
+				continue
+			}
+			if waited := b.began.Sub(a.ended); waited < delays[n-1] {
+				r.add(CheckDelays, e.at, "%v started %v after %v had failed, and its delay is %v", b, waited, a, delays[n-1])
+			}
+		}
+	}
+}

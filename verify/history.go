@@ -1,0 +1,247 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Position is where an event lies in its source topic.
+type Position struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+}
+
+// String is topic/partition@offset.
+func (p Position) String() string { return fmt.Sprintf("%s/%d@%d", p.Topic, p.Partition, p.Offset) }
+
+// MarshalText writes a position as String does.
+func (p Position) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (p *Position) UnmarshalText(text []byte) error {
+	s := string(text)
+	at, slash := strings.LastIndexByte(s, '@'), strings.LastIndexByte(s, '/')
+	if slash < 0 || at < slash {
+		return fmt.Errorf("%q is no position: write topic/partition@offset", s)
+	}
+	partition, err := strconv.ParseInt(s[slash+1:at], 10, 32)
+	if err != nil {
+		return fmt.Errorf("the partition of %q: %w", s, err)
+	}
+	offset, err := strconv.ParseInt(s[at+1:], 10, 64)
+	if err != nil {
+		return fmt.Errorf("the offset of %q: %w", s, err)
+	}
+	*p = Position{Topic: s[:slash], Partition: int32(partition), Offset: offset}
+	return nil
+}
+
+// never is the moment of what did not happen. Moments are places in the log.
+const never = int(^uint(0) >> 1)
+
+// call is one run of a handler.
+type call struct {
+	name     string
+	member   string
+	at       Position
+	attempt  int
+	token    int64
+	from, to int // to is never for a call without an end
+	began    time.Time
+	ended    time.Time
+	outcome  Outcome // empty without an end, or when its member crashed before
+}
+
+func (c *call) String() string {
+	return fmt.Sprintf("call %s of %v at member %s", c.name, c.at, c.member)
+}
+
+// event is one event of a source topic, with all that the log says of it.
+type event struct {
+	at       Position
+	resource string
+	sum      string
+	calls    []*call
+	success  *call // the first
+	parked   int   // when it was first durably parked
+	recorded int
+	passed   int
+	state    State
+}
+
+// settled is when later events of the resource could start.
+func (e *event) settled() int {
+	if e.success != nil {
+		return min(e.success.to, e.passed)
+	}
+	return e.passed
+}
+
+// span is a time in which a member did not run.
+type span struct{ from, to int }
+
+// lane is a partition of a topic.
+type lane struct {
+	topic     string
+	partition int32
+}
+
+func (l lane) String() string { return fmt.Sprintf("%s/%d", l.topic, l.partition) }
+
+type commit struct {
+	at     int
+	offset int64
+}
+
+// history is a log, arranged for the checks.
+type history struct {
+	events  map[Position]*event
+	list    []*event // by topic, partition and offset
+	calls   []*call  // by their starts
+	commits map[lane][]commit
+	crashes map[string][]int // of a member
+	frozen  map[string][]span
+	wrong   []Violation // entries that contradict the log
+	kinds   map[Kind]int
+}
+
+func arrange(log []Entry) *history {
+	h := &history{
+		events: map[Position]*event{}, commits: map[lane][]commit{}, crashes: map[string][]int{},
+		frozen: map[string][]span{}, kinds: map[Kind]int{},
+	}
+	open := map[string]*call{}
+	for i := range log {
+		h.kinds[log[i].Kind]++
+		if log[i].Kind == KindProduced {
+			h.produced(&log[i])
+		}
+	}
+	for i := range log {
+		h.take(i, &log[i], open)
+	}
+	for _, e := range h.events {
+		h.list = append(h.list, e)
+	}
+	slices.SortFunc(h.list, func(a, b *event) int { return compare(a.at, b.at) })
+	return h
+}
+
+func compare(a, b Position) int {
+	if c := strings.Compare(a.Topic, b.Topic); c != 0 {
+		return c
+	}
+	if a.Partition != b.Partition {
+		return int(a.Partition) - int(b.Partition)
+	}
+	return int(min(max(a.Offset-b.Offset, -1), 1))
+}
+
+func (h *history) produced(in *Entry) {
+	if h.events[in.position()] != nil {
+		h.contradiction(in.position(), "it is produced twice")
+		return
+	}
+	h.events[in.position()] = &event{
+		at: in.position(), resource: in.Resource, sum: in.Sum, parked: never, recorded: never, passed: never,
+	}
+}
+
+func (h *history) contradiction(at Position, format string, args ...any) {
+	h.wrong = append(h.wrong, Violation{Check: CheckLog, At: at, Text: fmt.Sprintf(format, args...)})
+}
+
+// take arranges all but what was produced.
+func (h *history) take(i int, in *Entry, open map[string]*call) {
+	switch in.Kind {
+	case KindProduced:
+	case KindStarted:
+		h.started(i, in, open)
+	case KindEnded:
+		h.ended(i, in, open)
+	case KindCommitted:
+		l := lane{in.Topic, in.Partition}
+		h.commits[l] = append(h.commits[l], commit{i, in.Offset})
+	case KindCrashed:
+		h.crashes[in.Member] = append(h.crashes[in.Member], i)
+		for name, c := range open {
+			if c.member == in.Member {
+				c.to = i
+				delete(open, name)
+			}
+		}
+	case KindFrozen:
+		h.frozen[in.Member] = append(h.frozen[in.Member], span{i, never})
+	case KindThawed:
+		if spans := h.frozen[in.Member]; len(spans) > 0 {
+			spans[len(spans)-1].to = i
+		}
+	case KindParked, KindRecorded, KindPassed, KindStored:
+		h.became(i, in)
+	}
+}
+
+// became notes what an event is from now on.
+func (h *history) became(i int, in *Entry) {
+	e := h.events[in.position()]
+	if e == nil {
+		h.wrong = append(h.wrong, Violation{Check: CheckBytes, At: in.position(), Text: "it is " + string(in.Kind) + " and was never produced"})
+		return
+	}
+	switch in.Kind { //nolint:exhaustive // the others are about no event, or start and end calls
+	case KindParked:
+		e.parked = min(e.parked, i)
+	case KindRecorded:
+		e.recorded = min(e.recorded, i)
+	case KindPassed:
+		e.passed = min(e.passed, i)
+	case KindStored:
+		e.state = in.State
+	}
+}
+
+func (h *history) started(i int, in *Entry, open map[string]*call) {
+	e := h.events[in.position()]
+	switch {
+	case e == nil:
+		h.wrong = append(h.wrong, Violation{Check: CheckBytes, At: in.position(), Text: fmt.Sprintf("call %s runs it, and it was never produced", in.Call)})
+		return
+	case in.Sum != "" && e.sum != "" && in.Sum != e.sum:
+		h.wrong = append(h.wrong, Violation{Check: CheckBytes, At: e.at, Text: fmt.Sprintf("call %s has other bytes than what was produced", in.Call)})
+	}
+	c := &call{
+		name: in.Call, member: in.Member, at: e.at, attempt: in.Attempt, token: in.Token, from: i, to: never, began: in.At,
+	}
+	if open[c.name] != nil {
+		h.contradiction(e.at, "call %s starts while one of the same name runs", c.name)
+	}
+	open[c.name] = c
+	e.calls = append(e.calls, c)
+	h.calls = append(h.calls, c)
+}
+
+func (h *history) ended(i int, in *Entry, open map[string]*call) {
+	c := open[in.Call]
+	if c == nil {
+		return // its member crashed before, or it is a call of an event that is not known
+	}
+	delete(open, in.Call)
+	c.to, c.ended, c.outcome = i, in.At, in.Outcome
+	if e := h.events[c.at]; c.outcome == OutcomeSucceeded && e.success == nil {
+		e.success = c
+	}
+}
+
+// crashed says whether a member crashed in between.
+func (h *history) crashed(member string, after, before int) bool {
+	return slices.ContainsFunc(h.crashes[member], func(at int) bool { return after < at && at < before })
+}
+
+// froze says whether a member was frozen at some moment in between.
+func (h *history) froze(member string, after, before int) bool {
+	return slices.ContainsFunc(h.frozen[member], func(s span) bool { return s.from < before && after < s.to })
+}

@@ -1,0 +1,134 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Check is what is looked for.
+type Check string
+
+// The checks, with the guarantee that each stands for.
+const (
+	CheckLog       Check = "log"       // the log contradicts itself
+	CheckLoss      Check = "loss"      // G1: each event succeeded, or is stored, and not both
+	CheckOrder     Check = "order"     // G2: no start of an event before the earlier ones of its resource are settled or passed
+	CheckExclusion Check = "exclusion" // G2: no two calls of a resource at once
+	CheckRecorded  Check = "recorded"  // G3: no run after a recorded success
+	CheckRepeats   Check = "repeats"   // G3: no run after a success, but for a crash in between
+	CheckFencing   Check = "fencing"   // G7: no start under an older token than an earlier start's
+	CheckBytes     Check = "bytes"     // G8: what is handled is what was produced
+	CheckCommits   Check = "commits"   // G1: no commit goes back, or past an event that is neither settled, nor passed, nor parked
+	CheckAttempts  Check = "attempts"  // the budget is kept, and spent by failures of the event only
+	CheckDelays    Check = "delays"    // no attempt comes earlier than its delay
+)
+
+// Checks lists all checks.
+func Checks() []Check {
+	return []Check{
+		CheckLog, CheckLoss, CheckOrder, CheckExclusion, CheckRecorded, CheckRepeats, CheckFencing, CheckBytes, CheckCommits,
+		CheckAttempts, CheckDelays,
+	}
+}
+
+// Ordering is what is kept in order.
+type Ordering string
+
+// The orderings, as a consumer's configuration calls them.
+const (
+	OrderingPark  Ordering = "park"  // the events of a resource in a partition
+	OrderingBlock Ordering = "block" // all events of a partition
+	OrderingNone  Ordering = "none"  // nothing
+)
+
+// Options say what the run had promised.
+type Options struct {
+	Ordering Ordering // OrderingPark if it is empty
+	// Delays are the least waits after each failed attempt, the first attempt's first. An event that has one more failed
+	// attempts than there are delays is out of its budget. Empty checks neither.
+	Delays []time.Duration
+	// Partial says that the run was looked at before it came to rest: events that are nowhere are then not reached yet,
+	// unless an offset behind them was committed.
+	Partial bool
+}
+
+// Violation is one thing that must not happen.
+type Violation struct {
+	Check Check    `json:"check"`
+	At    Position `json:"position"`
+	Text  string   `json:"text"`
+}
+
+func (v Violation) String() string { return fmt.Sprintf("%s: %v: %s", v.Check, v.At, v.Text) }
+
+// Report is what the checks found.
+type Report struct {
+	Events     int         `json:"events"`
+	Calls      int         `json:"calls"`
+	Succeeded  int         `json:"succeeded"`
+	Violations []Violation `json:"violations"`
+	// Repeats is how often an event ran after a success that its member's crash or freeze may have left unrecorded: G3
+	// allows that.
+	Repeats int `json:"repeats"`
+	// Frozen is how often a member that was frozen ran a handler beside its successor's, or started one after it; the
+	// fencing token is what the called service tells them apart by.
+	Frozen int `json:"frozen"`
+	// Unchecked says which checks the log has no entries for, with what is missing.
+	Unchecked map[Check]string `json:"unchecked,omitempty"`
+}
+
+// Run checks a log. Its entries must be in the order in which things happened.
+func Run(log []Entry, opts Options) *Report {
+	h := arrange(log)
+	r := &Report{Events: len(h.list), Calls: len(h.calls), Violations: slices.Clone(h.wrong), Unchecked: map[Check]string{}}
+	for _, e := range h.list {
+		if e.success != nil {
+			r.Succeeded++
+		}
+	}
+	lines := h.lines(opts.Ordering)
+	r.loss(h, opts.Partial)
+	if opts.Ordering != OrderingNone {
+		r.order(h, lines)
+		r.exclusion(h, lines)
+	}
+	r.repeats(h)
+	r.fencing(h)
+	r.commits(h)
+	r.attempts(h, opts.Delays)
+	r.delays(h, opts.Delays)
+	r.unchecked(h, opts)
+	return r
+}
+
+func (r *Report) add(c Check, at Position, format string, args ...any) {
+	r.Violations = append(r.Violations, Violation{Check: c, At: at, Text: fmt.Sprintf(format, args...)})
+}
+
+// unchecked lists what could not be looked at, so that no silence is taken for a proof.
+func (r *Report) unchecked(h *history, opts Options) {
+	if h.kinds[KindCommitted] == 0 {
+		r.Unchecked[CheckCommits] = "no committed offsets in the log"
+	}
+	if h.kinds[KindRecorded] == 0 {
+		r.Unchecked[CheckRecorded] = "no recorded successes in the log"
+	}
+	if !slices.ContainsFunc(h.calls, func(c *call) bool { return c.token != 0 }) {
+		r.Unchecked[CheckFencing] = "no started calls with a token"
+	}
+	if !slices.ContainsFunc(h.calls, func(c *call) bool { return c.attempt != 0 }) {
+		r.Unchecked[CheckAttempts] = "no started calls with an attempt"
+		r.Unchecked[CheckDelays] = r.Unchecked[CheckAttempts]
+	}
+	if len(opts.Delays) == 0 {
+		r.Unchecked[CheckDelays] = "the delays are not given"
+	}
+	if opts.Ordering == OrderingNone {
+		r.Unchecked[CheckOrder] = "no order is kept"
+		r.Unchecked[CheckExclusion] = "no order is kept"
+	}
+	if h.kinds[KindProduced] == 0 {
+		r.Unchecked[CheckLoss] = "no produced events in the log"
+	}
+}
