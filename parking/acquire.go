@@ -2,7 +2,6 @@ package parking
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -25,6 +24,8 @@ type Lane struct {
 }
 
 func (l *Lane) String() string { return fmt.Sprintf("%s/%d", l.Consumer, l.Partition) }
+
+func (l *Lane) place() Place { return Place{Consumer: l.Consumer, Partition: l.Partition} }
 
 // Source is a source topic as it is in Kafka now.
 type Source struct {
@@ -110,64 +111,20 @@ func (s *Store) Acquire(ctx context.Context, lane Lane, in AcquireInput) (*Tenur
 func (t *Tenure) attempt(ctx context.Context, o *outage, in AcquireInput) (*Loaded, error) {
 	ctx, cancel := o.timeout(ctx)
 	defer cancel()
-	conn, err := t.store.pool.Acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Release()
-	l := &Loaded{}
-	var sources, tiers, starting []byte
-	err = conn.QueryRow(ctx, t.store.sql.acquire, t.lane.Consumer, t.lane.Partition, t.lane.ClusterID, t.owner,
-		in.PartitionCount, in.Version, t.store.instance).Scan(&l.LaneID, &l.Epoch, &l.Version, &l.Seq, &sources, &tiers,
-		&l.PartitionCount, &starting, &l.UncleanEnds, &l.Handover, &l.ClusterID, &l.Now)
-	if err != nil {
-		return nil, err
-	}
-	if err := t.marks.load(in, sources, tiers, l); err != nil {
-		return nil, err
-	}
-	if l.Starting, err = decodeStarting(starting); err != nil {
-		return nil, err
-	}
-	t.epoch, t.version = l.Epoch, l.Version
-	interned := newInterner()
-	if l.Resources, err = t.loadResources(ctx, conn, interned); err != nil {
-		return nil, fmt.Errorf("load the parked resources: %w", err)
-	}
-	if l.Rows, err = t.loadRows(ctx, conn, interned); err != nil {
-		return nil, fmt.Errorf("load the parked events: %w", err)
-	}
-	return l, nil
-}
-
-// startingDoc is partitions.starting.
-type startingDoc struct {
-	Seq    int64     `json:"seq,omitempty"`
-	Topic  uuid.UUID `json:"topic_id"`
-	Offset int64     `json:"offset"`
-	Epoch  int32     `json:"epoch"`
-	Starts int       `json:"starts"`
-}
-
-func encodeStarting(s *ordering.Starting) (*string, error) {
-	if s == nil {
-		return nil, nil
-	}
-	b, err := json.Marshal(startingDoc{
-		Seq: s.Seq, Topic: uuid.UUID(s.Position.Topic), Offset: s.Position.Offset, Epoch: s.Position.Epoch, Starts: s.Starts,
+	row, err := t.store.db.Take(ctx, Take{
+		Place: t.lane.place(), ClusterID: t.lane.ClusterID, Owner: t.owner, PartitionCount: in.PartitionCount,
+		Version: in.Version, Instance: t.store.instance,
 	})
-	text := string(b)
-	return &text, err
-}
-
-func decodeStarting(b []byte) (*ordering.Starting, error) {
-	if b == nil {
-		return nil, nil
+	if err != nil {
+		return nil, err
 	}
-	var d startingDoc
-	if err := json.Unmarshal(b, &d); err != nil {
-		return nil, fmt.Errorf("partitions.starting: %w", err)
+	l := &Loaded{
+		LaneID: row.LaneID, Epoch: row.Epoch, PartitionCount: row.PartitionCount, Starting: row.Starting,
+		UncleanEnds: row.UncleanEnds, Handover: row.Handover, ClusterID: row.ClusterID, Now: row.Now,
 	}
-	p := ordering.Position{Topic: ordering.TopicID(d.Topic), Offset: d.Offset, Epoch: d.Epoch}
-	return &ordering.Starting{Seq: d.Seq, Position: p, Starts: d.Starts}, nil
+	l.Version, l.Seq = row.Version, row.Seq
+	t.marks.load(in, row, l)
+	t.epoch, t.version = row.Epoch, row.Version
+	l.Resources, l.Rows, err = t.store.db.Load(ctx, t.lane.place())
+	return l, err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/layby-go/layby/dls"
 	"github.com/layby-go/layby/migrations"
 	"github.com/layby-go/layby/ordering"
 )
@@ -154,14 +155,18 @@ func TestHowAReplayEnds(t *testing.T) {
 	if got := s.state(t, id); got != "healed hold 1" {
 		t.Error(got)
 	}
-	healed, err := s.tenure.store.letters.Get(t.Context(), id)
+	letters, err := dls.New(s.Pool, s.schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	healed, err := letters.Get(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if healed.Deaths != 1 || len(healed.Attempts) != 2 || healed.Attempts[1].Attempt != 5 || healed.Settled.IsZero() {
 		t.Errorf("healed: %+v", healed)
 	}
-	dead, err := s.tenure.store.letters.Get(t.Context(), other)
+	dead, err := letters.Get(t.Context(), other)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/layby-go/layby/ordering"
 )
@@ -41,36 +42,17 @@ type resourceDoc struct {
 	HighWater json.RawMessage `json:"high_water"`
 }
 
-// answer is what a command did, as Postgres says it.
-type answer struct {
-	ID  int64
-	Doc []byte
-}
-
-// executions are the answers to a batch's commands, in their order. A command that Postgres does not know as executed by
-// the batch did nothing.
-func executions(w *ordering.Write, answers []answer) ([]ordering.Execution, error) {
-	if len(w.Commands) == 0 {
-		return nil, nil
-	}
-	docs := make(map[int64][]byte, len(answers))
-	for _, a := range answers {
-		docs[a.ID] = a.Doc
-	}
-	out := make([]ordering.Execution, len(w.Commands))
-	for i := range w.Commands {
-		id := w.Commands[i].Command.ID
-		doc, ok := docs[id]
-		if !ok {
-			out[i] = ordering.Execution{ID: id, Void: true}
-			continue
-		}
-		var err error
-		if out[i], err = execution(id, doc); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+// answers reads what commands did: their ids and the answers of execute_command.
+func answers(rows pgx.Rows) ([]ordering.Execution, error) {
+	var list []ordering.Execution
+	var id int64
+	var doc []byte
+	_, err := pgx.ForEachRow(rows, []any{&id, &doc}, func() error {
+		e, err := execution(id, doc)
+		list = append(list, e)
+		return err
+	})
+	return list, err
 }
 
 func execution(id int64, answer []byte) (ordering.Execution, error) {

@@ -72,11 +72,9 @@ func TestTheFenceLetsNothingThrough(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			z := &Tenure{store: s, lane: lane0, owner: tenure.owner, busy: semaphore.NewWeighted(1), epoch: tenure.epoch, version: tenure.version, marks: tenure.marks}
 			change(z)
-			statements, err := z.statements(&w)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = z.send(t.Context(), &outage{store: s}, statements)
+			b := &Batch{Place: z.lane.place(), At: z.at(), Content: &w}
+			b.Sources, b.Tiers = z.marks.move(&w.Marks)
+			_, err := z.send(t.Context(), &outage{store: s}, b)
 			if kindOf(err) != fenced {
 				t.Errorf("got %v", err)
 			}

@@ -63,8 +63,27 @@ func (in *interner) string(b []byte) string {
 	return s
 }
 
-func (t *Tenure) loadResources(ctx context.Context, conn *pgxpool.Conn, in *interner) ([]ordering.ResourceState, error) {
-	rows, err := conn.Query(ctx, t.store.sql.loadResources, t.lane.Consumer, t.lane.Partition)
+// Load reads a lane with one connection. Strings that occur again and again are shared.
+func (p *postgres) Load(ctx context.Context, at Place) ([]ordering.ResourceState, []ordering.Row, error) {
+	conn, err := p.pool.Acquire(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer conn.Release()
+	in := newInterner()
+	resources, err := p.resources(ctx, conn, at, in)
+	if err != nil {
+		return nil, nil, fmt.Errorf("load the parked resources: %w", err)
+	}
+	rows, err := p.rows(ctx, conn, at, in)
+	if err != nil {
+		return nil, nil, fmt.Errorf("load the parked events: %w", err)
+	}
+	return resources, rows, nil
+}
+
+func (p *postgres) resources(ctx context.Context, conn *pgxpool.Conn, at Place, in *interner) ([]ordering.ResourceState, error) {
+	rows, err := conn.Query(ctx, p.sql.loadResources, at.Consumer, at.Partition)
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +100,8 @@ func (t *Tenure) loadResources(ctx context.Context, conn *pgxpool.Conn, in *inte
 	return list, err
 }
 
-func (t *Tenure) loadRows(ctx context.Context, conn *pgxpool.Conn, in *interner) ([]ordering.Row, error) {
-	rows, err := conn.Query(ctx, t.store.sql.loadRows, t.lane.Consumer, t.lane.Partition)
+func (p *postgres) rows(ctx context.Context, conn *pgxpool.Conn, at Place, in *interner) ([]ordering.Row, error) {
+	rows, err := conn.Query(ctx, p.sql.loadRows, at.Consumer, at.Partition)
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ func (o *outage) failed(ctx context.Context, err error) error {
 	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == codeReadOnly {
-		o.store.pool.Reset() // the server is no primary any more: look for the one that is
+		o.store.db.Reset() // the server is no primary any more: look for the one that is
 	}
 	wait := min(firstWait<<min(o.failures, 16), longestWait)
 	o.failures++

@@ -1,6 +1,7 @@
 package parking
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/layby-go/layby"
@@ -22,8 +23,13 @@ const (
 )
 
 // statements are a batch in the order of its effects, the fence first.
-func (t *Tenure) statements(w *ordering.Write) ([]statement, error) {
-	sources, tiers, err := t.marks.move(&w.Marks)
+func (p *postgres) statements(b *Batch) ([]statement, error) {
+	w := b.Content
+	sources, err := json.Marshal(b.Sources)
+	if err != nil {
+		return nil, err
+	}
+	tiers, err := json.Marshal(b.Tiers)
 	if err != nil {
 		return nil, err
 	}
@@ -31,25 +37,24 @@ func (t *Tenure) statements(w *ordering.Write) ([]statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := t.store.sql
-	list := []statement{{sql: q.fence, args: []any{
-		t.lane.Consumer, t.lane.Partition, t.epoch, t.owner, t.version, w.Seq, sources, tiers, starting, w.Started,
+	list := []statement{{sql: p.sql.fence, args: []any{
+		b.Consumer, b.Partition, b.At.Epoch, b.At.Owner, b.At.Version, w.Seq, string(sources), string(tiers), starting, w.Started,
 	}}}
 	add := func(n int, sql string, args func() []any) {
 		if n > 0 {
-			list = append(list, statement{sql: sql, args: append([]any{t.lane.Consumer, t.lane.Partition}, args()...)})
+			list = append(list, statement{sql: sql, args: append([]any{b.Consumer, b.Partition}, args()...)})
 		}
 	}
-	add(len(w.Drop), q.drop, func() []any { return []any{bytesOf(w.Drop)} })
-	add(len(w.Reserve), q.reserve, func() []any { return reserveArgs(w.Reserve, t.store.instance) })
-	add(len(w.Update), q.update, func() []any { return updateArgs(w.Update, t.store.instance) })
-	add(len(w.Pointers), q.pointers, func() []any { return pointerArgs(w.Pointers) })
-	add(len(w.Bodies), q.bodies, func() []any { return bodyArgs(w.Bodies) })
+	add(len(w.Drop), p.sql.drop, func() []any { return []any{bytesOf(w.Drop)} })
+	add(len(w.Reserve), p.sql.reserve, func() []any { return reserveArgs(w.Reserve, b.Instance) })
+	add(len(w.Update), p.sql.update, func() []any { return updateArgs(w.Update, b.Instance) })
+	add(len(w.Pointers), p.sql.pointers, func() []any { return pointerArgs(w.Pointers) })
+	add(len(w.Bodies), p.sql.bodies, func() []any { return bodyArgs(w.Bodies) })
 	if len(w.Letters) > 0 {
-		sql, args := t.store.letters.Letters(t.lane.Consumer, t.lane.Partition, t.store.instance, w.Letters)
+		sql, args := p.letters.Letters(b.Consumer, b.Partition, b.Instance, w.Letters)
 		list = append(list, statement{sql: sql, args: args})
 	}
-	add(len(w.Remove), q.remove, func() []any {
+	add(len(w.Remove), p.sql.remove, func() []any {
 		seqs := make([]int64, len(w.Remove))
 		for i := range seqs {
 			seqs[i] = w.Remove[i].Seq
@@ -60,8 +65,8 @@ func (t *Tenure) statements(w *ordering.Write) ([]statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	add(len(w.Resources), q.resources, func() []any { return states })
-	add(len(w.Commands), q.execute, func() []any { return commandArgs(w.Commands) })
+	add(len(w.Resources), p.sql.resources, func() []any { return states })
+	add(len(w.Commands), p.sql.execute, func() []any { return commandArgs(w.Commands) })
 	list[len(list)-1].commands = len(w.Commands) > 0
 	return list, nil
 }

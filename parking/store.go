@@ -10,9 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/layby-go/layby/dls"
-	"github.com/layby-go/layby/migrations"
 )
 
 // Errors that end a tenure.
@@ -34,24 +31,22 @@ type Options struct {
 
 // Store keeps the lanes of one schema. It is safe for concurrent use.
 type Store struct {
-	pool     *pgxpool.Pool
-	schema   string
+	db       Database
 	instance string
 	log      *slog.Logger
-	sql      *queries
-	letters  *dls.Store
 }
 
 // Open returns the store of a schema, which must be migrated. The pool stays the caller's.
 func Open(pool *pgxpool.Pool, schema string, o Options) (*Store, error) {
-	letters, err := dls.New(pool, schema)
+	db, err := newPostgres(pool, schema)
 	if err != nil {
 		return nil, err
 	}
-	sql, err := newQueries(schema)
-	if err != nil {
-		return nil, err
-	}
+	return OpenOn(db, o), nil
+}
+
+// OpenOn returns a store on another database than Postgres.
+func OpenOn(db Database, o Options) *Store {
 	if o.Instance == "" {
 		host, err := os.Hostname()
 		if err != nil {
@@ -62,7 +57,7 @@ func Open(pool *pgxpool.Pool, schema string, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &Store{pool: pool, schema: schema, instance: o.Instance, log: o.Log, sql: sql, letters: letters}, nil
+	return &Store{db: db, instance: o.Instance, log: o.Log}
 }
 
 // PoolConfig reads a Postgres URL into the configuration of a pool that suits the store. Statements are not kept
@@ -83,13 +78,13 @@ func PoolConfig(url string, maxConns int32) (*pgxpool.Config, error) {
 }
 
 // Check says what is wrong with the schema, if anything is.
-func (s *Store) Check(ctx context.Context) error { return migrations.Check(ctx, s.pool, s.schema) }
+func (s *Store) Check(ctx context.Context) error { return s.db.Check(ctx) }
 
 // WaitingIn counts a consumer's parked events whose bytes lie in a tier, or may lie there: those with a pointer into it,
 // and those without a copy that wait in it.
 func (s *Store) WaitingIn(ctx context.Context, consumer, tier string) (int, error) {
-	var n int
-	if err := s.pool.QueryRow(ctx, s.sql.waiting, consumer, tier).Scan(&n); err != nil {
+	n, err := s.db.WaitingIn(ctx, consumer, tier)
+	if err != nil {
 		return 0, fmt.Errorf("count what waits in tier %s of %s: %w", tier, consumer, err)
 	}
 	return n, nil
@@ -98,8 +93,8 @@ func (s *Store) WaitingIn(ctx context.Context, consumer, tier string) (int, erro
 // PartitionCounts are the numbers of partitions that the rows of a consumer's lanes work under: one, unless its topics grew
 // (R12).
 func (s *Store) PartitionCounts(ctx context.Context, consumer string) ([]int, error) {
-	var list []int
-	if err := s.pool.QueryRow(ctx, s.sql.counts, consumer).Scan(&list); err != nil {
+	list, err := s.db.PartitionCounts(ctx, consumer)
+	if err != nil {
 		return nil, fmt.Errorf("read the partition counts of %s: %w", consumer, err)
 	}
 	return list, nil
@@ -108,7 +103,7 @@ func (s *Store) PartitionCounts(ctx context.Context, consumer string) ([]int, er
 // Resize moves all lanes of a consumer to another number of partitions, if none of its resources waits in any of them; it
 // tells how many do.
 func (s *Store) Resize(ctx context.Context, consumer string, partitions int) (waiting int, err error) {
-	if err := s.pool.QueryRow(ctx, s.sql.resize, consumer, partitions).Scan(&waiting); err != nil {
+	if waiting, err = s.db.Resize(ctx, consumer, partitions); err != nil {
 		return 0, fmt.Errorf("move %s to %d partitions: %w", consumer, partitions, err)
 	}
 	return waiting, nil
@@ -116,8 +111,8 @@ func (s *Store) Resize(ctx context.Context, consumer string, partitions int) (wa
 
 // Now is Postgres's clock.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
-	var now time.Time
-	if err := s.pool.QueryRow(ctx, "select clock_timestamp()").Scan(&now); err != nil {
+	now, err := s.db.Now(ctx)
+	if err != nil {
 		return time.Time{}, fmt.Errorf("read the clock of Postgres: %w", err)
 	}
 	return now, nil

@@ -3,14 +3,11 @@ package parking
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/layby-go/layby"
-	"github.com/layby-go/layby/internal/columns"
 	"github.com/layby-go/layby/ordering"
 )
 
@@ -39,49 +36,16 @@ func (t *Tenure) Begin(source int, at ordering.Mark) {
 // Bodies reads the bytes of parked events that are in their rows. A seq without a body is not in the answer. Attempt and
 // Token of the events are not set.
 func (t *Tenure) Bodies(ctx context.Context, seqs []int64) (map[int64]layby.Event, error) {
-	rows, err := t.store.pool.Query(ctx, t.store.sql.loadBodies, t.lane.Consumer, t.lane.Partition, seqs)
-	if err != nil {
-		return nil, fmt.Errorf("read bodies of %s: %w", &t.lane, err)
-	}
-	list := make(map[int64]layby.Event, len(seqs))
-	var seq, ms int64
-	var headers, resource []byte
-	var e layby.Event
-	_, err = pgx.ForEachRow(rows, []any{&seq, &e.Topic, &e.Offset, &e.Type, &resource, &e.Key, &e.Value, &headers, &ms}, func() error {
-		var err error
-		if e.Headers, err = columns.DecodeHeaders(headers); err != nil {
-			return fmt.Errorf("seq %d: %w", seq, err)
-		}
-		e.Partition, e.Resource, e.Timestamp = t.lane.Partition, string(resource), time.UnixMilli(ms)
-		list[seq] = e
-		return nil
-	})
+	list, err := t.store.db.Bodies(ctx, t.lane.place(), seqs)
 	if err != nil {
 		return nil, fmt.Errorf("read bodies of %s: %w", &t.lane, err)
 	}
 	return list, nil
 }
 
-// kinds of commands, by their names in the commands table.
-var kinds = map[string]ordering.CommandKind{
-	"replay": ordering.Replay, "discard": ordering.Discard, "advance": ordering.AdvanceOnce,
-	"hold": ordering.HoldByHand, "release": ordering.Release,
-}
-
 // Commands reads at most limit commands that wait for this lane, in the order they were asked for, from behind a command.
 func (t *Tenure) Commands(ctx context.Context, after int64, limit int) ([]ordering.Command, error) {
-	rows, err := t.store.pool.Query(ctx, t.store.sql.commands, t.lane.Consumer, t.lane.Partition, after, limit)
-	if err != nil {
-		return nil, fmt.Errorf("read commands of %s: %w", &t.lane, err)
-	}
-	var list []ordering.Command
-	var id int64
-	var kind string
-	var resource []byte
-	_, err = pgx.ForEachRow(rows, []any{&id, &kind, &resource}, func() error {
-		list = append(list, ordering.Command{ID: id, Kind: kinds[kind], Resource: string(resource)})
-		return nil
-	})
+	list, err := t.store.db.Commands(ctx, t.lane.place(), after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read commands of %s: %w", &t.lane, err)
 	}
@@ -97,8 +61,7 @@ func (t *Tenure) End(ctx context.Context, handover []byte) error {
 	defer t.busy.Release(1)
 	o := &outage{store: t.store, what: "end " + t.lane.String(), hook: t.lane.Away}
 	for {
-		n, err := t.end(ctx, o, handover)
-		happened := err == nil && n == 1
+		happened, err := t.end(ctx, o, handover)
 		if err != nil {
 			if err := o.failed(ctx, err); err != nil {
 				return fmt.Errorf("end %s: %w", &t.lane, err)
@@ -117,9 +80,11 @@ func (t *Tenure) End(ctx context.Context, handover []byte) error {
 	}
 }
 
-func (t *Tenure) end(ctx context.Context, o *outage, handover []byte) (int64, error) {
+func (t *Tenure) end(ctx context.Context, o *outage, handover []byte) (bool, error) {
 	ctx, cancel := o.timeout(ctx)
 	defer cancel()
-	tag, err := t.store.pool.Exec(ctx, t.store.sql.end, t.lane.Consumer, t.lane.Partition, t.epoch, t.owner, t.version, handover)
-	return tag.RowsAffected(), err
+	return t.store.db.End(ctx, Ending{Place: t.lane.place(), At: t.at(), Handover: handover})
 }
+
+// at is the lane's row as it must be for the next write.
+func (t *Tenure) at() Owned { return Owned{Epoch: t.epoch, Owner: t.owner, Version: t.version} }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/layby-go/layby/ordering"
@@ -63,15 +62,13 @@ func (t *Tenure) divide(w *ordering.Write, err error, out *ordering.Written) []*
 
 // apply writes one batch at the tenure's version, and finds out whether it happened (R8).
 func (t *Tenure) apply(ctx context.Context, w *ordering.Write) ([]ordering.Execution, error) {
-	statements, err := t.statements(w)
-	if err != nil {
-		return nil, err
-	}
+	b := &Batch{Place: t.lane.place(), At: t.at(), Instance: t.store.instance, Content: w}
+	b.Sources, b.Tiers = t.marks.move(&w.Marks)
 	o := &outage{store: t.store, what: "write " + t.lane.String(), hook: t.lane.Away}
 	for {
-		answers, err := t.send(ctx, o, statements)
+		executed, err := t.send(ctx, o, b)
 		if err == nil {
-			return t.applied(ctx, o, w, answers)
+			return t.applied(ctx, o, w, executed), nil
 		}
 		switch kindOf(err) {
 		case refused:
@@ -88,46 +85,49 @@ func (t *Tenure) apply(ctx context.Context, w *ordering.Write) ([]ordering.Execu
 			return nil, err
 		}
 		if happened {
-			if answers, err = t.results(ctx, o, w); err != nil {
+			if executed, err = t.results(ctx, o, w); err != nil {
 				return nil, err
 			}
-			return t.applied(ctx, o, w, answers)
+			return t.applied(ctx, o, w, executed), nil
 		}
 	}
 }
 
-func (t *Tenure) applied(ctx context.Context, o *outage, w *ordering.Write, answers []answer) ([]ordering.Execution, error) {
+// applied notes that a batch was applied. A command that Postgres does not know as executed by it did nothing.
+func (t *Tenure) applied(ctx context.Context, o *outage, w *ordering.Write, executed []ordering.Execution) []ordering.Execution {
 	o.over(ctx)
 	t.version++
-	return executions(w, answers)
+	if len(w.Commands) == 0 {
+		return nil
+	}
+	known := make(map[int64]ordering.Execution, len(executed))
+	for _, e := range executed {
+		known[e.ID] = e
+	}
+	out := make([]ordering.Execution, len(w.Commands))
+	for i := range w.Commands {
+		id := w.Commands[i].Command.ID
+		e, ok := known[id]
+		if !ok {
+			e = ordering.Execution{ID: id, Void: true}
+		}
+		out[i] = e
+	}
+	return out
 }
 
-// send is one attempt at a batch. All of it is one implicit transaction.
-func (t *Tenure) send(ctx context.Context, o *outage, statements []statement) (answers []answer, err error) {
+// send is one attempt at a batch.
+func (t *Tenure) send(ctx context.Context, o *outage, b *Batch) ([]ordering.Execution, error) {
 	ctx, cancel := o.timeout(ctx)
 	defer cancel()
-	batch := &pgx.Batch{}
-	for _, s := range statements {
-		q := batch.Queue(s.sql, s.args...)
-		if s.commands {
-			q.Query(func(rows pgx.Rows) error {
-				var err error
-				answers, err = pgx.CollectRows(rows, pgx.RowToStructByPos[answer])
-				return err
-			})
-		}
-	}
-	if err := t.store.pool.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, err
-	}
-	return answers, nil
+	return t.store.db.Write(ctx, b)
 }
 
 // outcome reads the lane's row in a new statement, and reports whether a write at the given version happened. Another
 // owner's row is ErrFenced. It asks until Postgres answers.
 func (t *Tenure) outcome(ctx context.Context, o *outage, version int64) (happened bool, err error) {
 	for {
-		epoch, owner, now, err := t.row(ctx, o)
+		row, err := t.row(ctx, o)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			return false, fmt.Errorf("%w: its row is gone", ErrFenced)
@@ -136,24 +136,23 @@ func (t *Tenure) outcome(ctx context.Context, o *outage, version int64) (happene
 				return false, err
 			}
 			continue
-		case epoch < t.epoch || epoch == t.epoch && now < version:
-			return false, fmt.Errorf("%w: its row is at epoch %d, version %d, and was at %d, %d", ErrLostCommits, epoch, now, t.epoch, version)
-		case epoch != t.epoch || owner != t.owner || now > version+1:
-			return false, fmt.Errorf("%w: its row is at epoch %d, version %d", ErrFenced, epoch, now)
+		case row.Epoch < t.epoch || row.Epoch == t.epoch && row.Version < version:
+			return false, fmt.Errorf("%w: its row is at epoch %d, version %d, and was at %d, %d", ErrLostCommits, row.Epoch, row.Version, t.epoch, version)
+		case row.Epoch != t.epoch || row.Owner != t.owner || row.Version > version+1:
+			return false, fmt.Errorf("%w: its row is at epoch %d, version %d", ErrFenced, row.Epoch, row.Version)
 		}
-		return now == version+1, nil
+		return row.Version == version+1, nil
 	}
 }
 
-func (t *Tenure) row(ctx context.Context, o *outage) (epoch int64, owner uuid.UUID, version int64, err error) {
+func (t *Tenure) row(ctx context.Context, o *outage) (Owned, error) {
 	ctx, cancel := o.timeout(ctx)
 	defer cancel()
-	err = t.store.pool.QueryRow(ctx, t.store.sql.owner, t.lane.Consumer, t.lane.Partition).Scan(&epoch, &owner, &version)
-	return epoch, owner, version, err
+	return t.store.db.Owner(ctx, t.lane.place())
 }
 
 // results reads what the commands of a write did whose answer was lost.
-func (t *Tenure) results(ctx context.Context, o *outage, w *ordering.Write) ([]answer, error) {
+func (t *Tenure) results(ctx context.Context, o *outage, w *ordering.Write) ([]ordering.Execution, error) {
 	if len(w.Commands) == 0 {
 		return nil, nil
 	}
@@ -162,9 +161,9 @@ func (t *Tenure) results(ctx context.Context, o *outage, w *ordering.Write) ([]a
 		ids[i] = w.Commands[i].Command.ID
 	}
 	for {
-		answers, err := t.readResults(ctx, o, ids)
+		executed, err := t.readResults(ctx, o, ids)
 		if err == nil {
-			return answers, nil
+			return executed, nil
 		}
 		if err := o.failed(ctx, err); err != nil {
 			return nil, err
@@ -172,12 +171,10 @@ func (t *Tenure) results(ctx context.Context, o *outage, w *ordering.Write) ([]a
 	}
 }
 
-func (t *Tenure) readResults(ctx context.Context, o *outage, ids []int64) ([]answer, error) {
+func (t *Tenure) readResults(ctx context.Context, o *outage, ids []int64) ([]ordering.Execution, error) {
 	ctx, cancel := o.timeout(ctx)
 	defer cancel()
-	rows, err := t.store.pool.Query(ctx, t.store.sql.results, ids, t.epoch, t.version+1)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[answer])
+	at := t.at()
+	at.Version++
+	return t.store.db.Results(ctx, ids, at)
 }

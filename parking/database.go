@@ -1,0 +1,122 @@
+package parking
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/ordering"
+)
+
+// Database is what a Store needs of Postgres: each method is one statement, or one transaction, that is tried once.
+// What to do when its outcome is unknown is the store's part (R8).
+//
+// An error that is a *pgconn.PgError is Postgres's answer: nothing of the statement happened. After any other error it
+// may have happened, or may happen yet.
+type Database interface {
+	// Check says what is wrong with the schema, if anything is.
+	Check(ctx context.Context) error
+	// Now is the clock.
+	Now(ctx context.Context) (time.Time, error)
+	// Listen calls listening once announcements come, and found for each: consumer/partition of a new command. It ends
+	// with an error, which is the context's when that ended.
+	Listen(ctx context.Context, listening func(), found func(announcement string)) error
+	// Reset gives connections up that were made before: the server takes no writes any more, another one may.
+	Reset()
+
+	// WaitingIn counts the parked events of a consumer whose bytes lie in a tier, or may lie there.
+	WaitingIn(ctx context.Context, consumer, tier string) (int, error)
+	// PartitionCounts are the different numbers of partitions that the rows of a consumer's lanes work under.
+	PartitionCounts(ctx context.Context, consumer string) ([]int, error)
+	// Resize moves the lanes of a consumer to another number of partitions, if none of its resources waits.
+	Resize(ctx context.Context, consumer string, partitions int) (waiting int, err error)
+
+	// Take gives a lane's row, which is made if it is missing, to a new owner. Asked again by the same owner it changes
+	// nothing. The SQLSTATE of an error tells another cluster's row and one that lost commits.
+	Take(ctx context.Context, in Take) (*Taken, error)
+	// Load reads the parked resources and the parked events of a lane, each in any order.
+	Load(ctx context.Context, at Place) ([]ordering.ResourceState, []ordering.Row, error)
+	// Bodies are the bytes of parked events that are in their rows; a seq without a body is left out.
+	Bodies(ctx context.Context, at Place, seqs []int64) (map[int64]layby.Event, error)
+	// Commands are at most limit commands that wait for a lane, by their ids, from behind one.
+	Commands(ctx context.Context, at Place, after int64, limit int) ([]ordering.Command, error)
+	// Owner says at what the lane's row is. It is pgx.ErrNoRows when there is none.
+	Owner(ctx context.Context, at Place) (Owned, error)
+	// Write applies a batch in one transaction behind the fence, and answers what its commands did: those that were
+	// executed, in any order.
+	Write(ctx context.Context, b *Batch) ([]ordering.Execution, error)
+	// Results are what commands did that were executed at an epoch and version; others are left out.
+	Results(ctx context.Context, ids []int64, at Owned) ([]ordering.Execution, error)
+	// End ends a tenure in order; false when the lane's row is not as expected.
+	End(ctx context.Context, b Ending) (bool, error)
+}
+
+// Place names a lane in the database.
+type Place struct {
+	Consumer  string
+	Partition int32
+}
+
+// Owned is a lane's row as the fence sees it.
+type Owned struct {
+	Epoch   int64
+	Owner   uuid.UUID
+	Version int64
+}
+
+// Take is how a lane's row is asked for.
+type Take struct {
+	Place
+	ClusterID      string
+	Owner          uuid.UUID
+	PartitionCount int   // of a row that is new
+	Version        int64 // one that the row is known to have had
+	Instance       string
+}
+
+// Taken is a lane's row after it was given away.
+type Taken struct {
+	Owned
+	LaneID         uuid.UUID
+	Seq            int64
+	Sources        map[string]SourcePlace // by topic
+	Tiers          map[string]TierPlace   // by tier
+	PartitionCount int
+	Starting       *ordering.Starting
+	UncleanEnds    []time.Time
+	Handover       []byte
+	ClusterID      string
+	Now            time.Time
+}
+
+// SourcePlace is what a lane's row keeps of a source topic.
+type SourcePlace struct {
+	ID     uuid.UUID `json:"id"`
+	Commit int64     `json:"commit"`
+	Epoch  int32     `json:"epoch"`
+}
+
+// TierPlace is what a lane's row keeps of a tier.
+type TierPlace struct {
+	ID       uuid.UUID `json:"id"`
+	Position int64     `json:"position"`
+}
+
+// Batch is a write behind the fence. Its content's Version is not looked at: the fence is At.
+type Batch struct {
+	Place
+	At       Owned
+	Sources  map[string]SourcePlace // they replace those of the same topic
+	Tiers    map[string]TierPlace   // likewise
+	Instance string                 // who made the attempts
+	Content  *ordering.Write
+}
+
+// Ending ends a tenure.
+type Ending struct {
+	Place
+	At       Owned
+	Handover []byte
+}

@@ -1,0 +1,212 @@
+package parking
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/dls"
+	"github.com/layby-go/layby/internal/columns"
+	"github.com/layby-go/layby/migrations"
+	"github.com/layby-go/layby/ordering"
+)
+
+// postgres is the Database of a schema.
+type postgres struct {
+	pool    *pgxpool.Pool
+	schema  string
+	sql     *queries
+	letters *dls.Store
+}
+
+func newPostgres(pool *pgxpool.Pool, schema string) (*postgres, error) {
+	letters, err := dls.New(pool, schema)
+	if err != nil {
+		return nil, err
+	}
+	sql, err := newQueries(schema)
+	if err != nil {
+		return nil, err
+	}
+	return &postgres{pool: pool, schema: schema, sql: sql, letters: letters}, nil
+}
+
+func (p *postgres) Check(ctx context.Context) error { return migrations.Check(ctx, p.pool, p.schema) }
+
+func (p *postgres) Reset() { p.pool.Reset() }
+
+func (p *postgres) Now(ctx context.Context) (now time.Time, err error) {
+	err = p.pool.QueryRow(ctx, "select clock_timestamp()").Scan(&now)
+	return now, err
+}
+
+func (p *postgres) WaitingIn(ctx context.Context, consumer, tier string) (n int, err error) {
+	err = p.pool.QueryRow(ctx, p.sql.waiting, consumer, tier).Scan(&n)
+	return n, err
+}
+
+func (p *postgres) PartitionCounts(ctx context.Context, consumer string) (list []int, err error) {
+	err = p.pool.QueryRow(ctx, p.sql.counts, consumer).Scan(&list)
+	return list, err
+}
+
+func (p *postgres) Resize(ctx context.Context, consumer string, partitions int) (waiting int, err error) {
+	err = p.pool.QueryRow(ctx, p.sql.resize, consumer, partitions).Scan(&waiting)
+	return waiting, err
+}
+
+func (p *postgres) Take(ctx context.Context, in Take) (*Taken, error) {
+	t := &Taken{Owned: Owned{Owner: in.Owner}}
+	var sources, tiers, starting []byte
+	err := p.pool.QueryRow(ctx, p.sql.acquire, in.Consumer, in.Partition, in.ClusterID, in.Owner, in.PartitionCount, in.Version,
+		in.Instance).Scan(&t.LaneID, &t.Epoch, &t.Version, &t.Seq, &sources, &tiers, &t.PartitionCount, &starting,
+		&t.UncleanEnds, &t.Handover, &t.ClusterID, &t.Now)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(sources, &t.Sources); err != nil {
+		return nil, fmt.Errorf("partitions.sources: %w", err)
+	}
+	if err := json.Unmarshal(tiers, &t.Tiers); err != nil {
+		return nil, fmt.Errorf("partitions.tiers: %w", err)
+	}
+	t.Starting, err = decodeStarting(starting)
+	return t, err
+}
+
+func (p *postgres) Owner(ctx context.Context, at Place) (o Owned, err error) {
+	err = p.pool.QueryRow(ctx, p.sql.owner, at.Consumer, at.Partition).Scan(&o.Epoch, &o.Owner, &o.Version)
+	return o, err
+}
+
+func (p *postgres) End(ctx context.Context, e Ending) (bool, error) {
+	tag, err := p.pool.Exec(ctx, p.sql.end, e.Consumer, e.Partition, e.At.Epoch, e.At.Owner, e.At.Version, e.Handover)
+	return tag.RowsAffected() == 1, err
+}
+
+// Write sends a batch in one round trip: all of it is one implicit transaction.
+func (p *postgres) Write(ctx context.Context, b *Batch) (executed []ordering.Execution, err error) {
+	statements, err := p.statements(b)
+	if err != nil {
+		return nil, err
+	}
+	batch := &pgx.Batch{}
+	for _, s := range statements {
+		q := batch.Queue(s.sql, s.args...)
+		if s.commands {
+			q.Query(func(rows pgx.Rows) error {
+				var err error
+				executed, err = answers(rows)
+				return err
+			})
+		}
+	}
+	if err := p.pool.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, err
+	}
+	return executed, nil
+}
+
+func (p *postgres) Results(ctx context.Context, ids []int64, at Owned) ([]ordering.Execution, error) {
+	rows, err := p.pool.Query(ctx, p.sql.results, ids, at.Epoch, at.Version)
+	if err != nil {
+		return nil, err
+	}
+	return answers(rows)
+}
+
+func (p *postgres) Bodies(ctx context.Context, at Place, seqs []int64) (map[int64]layby.Event, error) {
+	rows, err := p.pool.Query(ctx, p.sql.loadBodies, at.Consumer, at.Partition, seqs)
+	if err != nil {
+		return nil, err
+	}
+	list := make(map[int64]layby.Event, len(seqs))
+	var seq, ms int64
+	var headers, resource []byte
+	var e layby.Event
+	_, err = pgx.ForEachRow(rows, []any{&seq, &e.Topic, &e.Offset, &e.Type, &resource, &e.Key, &e.Value, &headers, &ms}, func() error {
+		var err error
+		if e.Headers, err = columns.DecodeHeaders(headers); err != nil {
+			return fmt.Errorf("seq %d: %w", seq, err)
+		}
+		e.Partition, e.Resource, e.Timestamp = at.Partition, string(resource), time.UnixMilli(ms)
+		list[seq] = e
+		return nil
+	})
+	return list, err
+}
+
+// kinds of commands, by their names in the commands table.
+var kinds = map[string]ordering.CommandKind{
+	"replay": ordering.Replay, "discard": ordering.Discard, "advance": ordering.AdvanceOnce,
+	"hold": ordering.HoldByHand, "release": ordering.Release,
+}
+
+func (p *postgres) Commands(ctx context.Context, at Place, after int64, limit int) ([]ordering.Command, error) {
+	rows, err := p.pool.Query(ctx, p.sql.commands, at.Consumer, at.Partition, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	var list []ordering.Command
+	var id int64
+	var kind string
+	var resource []byte
+	_, err = pgx.ForEachRow(rows, []any{&id, &kind, &resource}, func() error {
+		list = append(list, ordering.Command{ID: id, Kind: kinds[kind], Resource: string(resource)})
+		return nil
+	})
+	return list, err
+}
+
+// silence is how long a listening connection may say nothing before it is asked whether it lives.
+const silence = 30 * time.Second
+
+// Listen holds a connection of its own.
+func (p *postgres) Listen(ctx context.Context, listening func(), found func(string)) (err error) {
+	conn, err := p.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+	if _, err := conn.Exec(ctx, "listen "+migrations.Channel(p.schema)); err != nil {
+		return err
+	}
+	listening()
+	for {
+		text, err := notification(ctx, conn)
+		if err != nil {
+			return err
+		}
+		if text != "" {
+			found(text)
+		}
+	}
+}
+
+func (p *postgres) connect(ctx context.Context) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, firstTimeout)
+	defer cancel()
+	return pgx.ConnectConfig(ctx, p.pool.Config().ConnConfig.Copy())
+}
+
+// notification waits for the next payload; an empty one says that the connection lives.
+func notification(ctx context.Context, conn *pgx.Conn) (string, error) {
+	wait, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	n, err := conn.WaitForNotification(wait)
+	if err == nil {
+		return n.Payload, nil
+	}
+	if ctx.Err() != nil || wait.Err() == nil {
+		return "", err
+	}
+	ask, cancel := context.WithTimeout(ctx, firstTimeout)
+	defer cancel()
+	return "", conn.Ping(ask)
+}
