@@ -97,8 +97,8 @@ func violations(n int) string {
 
 func (a *app) writeChecks(r *verify.Report) error {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%d events, %d succeeded, in %d calls; %d repeats after a crash, %d beside a frozen owner\n\n",
-		r.Events, r.Succeeded, r.Calls, r.Repeats, r.Frozen)
+	fmt.Fprintf(&out, "%d events, %d succeeded, in %d calls; %d repeats after a crash, %d beside a frozen owner, %d beside a handler told to stop\n\n",
+		r.Events, r.Succeeded, r.Calls, r.Repeats, r.Frozen, r.Ignored)
 	by := map[verify.Check][]verify.Violation{}
 	for _, v := range r.Violations {
 		by[v.Check] = append(by[v.Check], v)

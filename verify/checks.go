@@ -1,6 +1,9 @@
 package verify
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // line is what is kept in order, with its events in order.
 type line struct {
@@ -39,8 +42,10 @@ func (h *history) lines(ordering Ordering) []*line {
 		l.events = append(l.events, e)
 	}
 	for _, c := range h.calls {
-		l := of(h.events[c.at])
-		l.calls = append(l.calls, c)
+		if !h.stale(c) {
+			l := of(h.events[c.at])
+			l.calls = append(l.calls, c)
+		}
 	}
 	return out
 }
@@ -53,15 +58,13 @@ func (r *Report) loss(h *history, partial bool) {
 		}
 	}
 	for _, e := range h.list {
-		var last Outcome
-		if n := len(e.calls); n > 0 {
-			last = e.calls[n-1].outcome
-		}
+		calls := h.current(e)
+		done := len(calls) > 0 && calls[len(calls)-1].succeeded()
 		waits := e.state == StateParked || e.state == StateHeld || e.state == StateDead
 		switch {
 		case e.state == StateHealed && e.success == nil:
 			r.add(CheckLoss, e.at, "it is stored as healed and never succeeded")
-		case waits && last == OutcomeSucceeded:
+		case waits && done && (e.recorded != never || !h.interrupted(calls[len(calls)-1].member, calls[len(calls)-1].to, never)):
 			r.add(CheckLoss, e.at, "it is stored as %s, and its last call succeeded", e.state)
 		case e.state != "" || e.success != nil || e.passed != never:
 		case partial && e.at.Offset >= reached[lane{e.at.Topic, e.at.Partition}]:
@@ -100,6 +103,10 @@ func (r *Report) exclusion(h *history, lines []*line) {
 					r.Frozen++
 					continue
 				}
+				if a.token < b.token && a.told < b.from {
+					r.Ignored++
+					continue
+				}
 				r.add(CheckExclusion, b.at, "%v started while %v ran", b, a)
 			}
 			running = append(still, b)
@@ -113,10 +120,11 @@ func (r *Report) repeats(h *history) {
 	for _, e := range h.list {
 		for _, c := range e.calls {
 			switch {
+			case h.stale(c):
 			case e.recorded < c.from:
 				r.add(CheckRecorded, e.at, "%v started after its success was recorded", c)
 			case e.success == nil || c.from < e.success.to:
-			case !h.crashed(e.success.member, e.success.to, c.from) && !h.froze(e.success.member, e.success.to, c.from):
+			case !h.interrupted(e.success.member, e.success.to, c.from):
 				r.add(CheckRepeats, e.at, "%v started after %v had succeeded", c, e.success)
 			case e.parked == never && h.committed(e.at, c.from):
 				r.add(CheckRepeats, e.at, "%v started after %v had succeeded and its offset was committed", c, e.success)
@@ -138,22 +146,13 @@ func (h *history) committed(p Position, before int) bool {
 }
 
 func (r *Report) fencing(h *history) {
-	type top struct {
-		token int64
-		from  int // when the first call under it started
-	}
-	highest := map[int32]top{}
 	for _, c := range h.calls {
-		t := highest[c.at.Partition]
 		switch {
-		case c.token == 0:
-		case c.token > t.token:
-			highest[c.at.Partition] = top{c.token, c.from}
-		case c.token == t.token:
-		case h.froze(c.member, t.from, c.from):
+		case c.late > c.from:
+		case h.stale(c):
 			r.Frozen++
 		default:
-			r.add(CheckFencing, c.at, "%v started under token %d, and %d was there before", c, c.token, t.token)
+			r.add(CheckFencing, c.at, "%v started under token %d, and a higher one was there before", c, c.token)
 		}
 	}
 }
@@ -188,40 +187,42 @@ func (r *Report) commitsOf(l lane, events []*event, commits []commit) {
 	}
 }
 
+// current are the calls of an event that are not stale.
+func (h *history) current(e *event) []*call {
+	return slices.DeleteFunc(slices.Clone(e.calls), h.stale)
+}
+
 func (r *Report) attempts(h *history, delays []time.Duration) {
 	for _, e := range h.list {
-		for i, b := range e.calls {
+		calls := h.current(e)
+		for i, b := range calls {
 			if len(delays) > 0 && b.attempt > len(delays)+1 {
 				r.add(CheckAttempts, e.at, "%v is attempt %d of %d", b, b.attempt, len(delays)+1)
 			}
-			if i == 0 || b.attempt == 0 || e.calls[i-1].attempt == 0 {
+			if i == 0 || b.attempt == 0 || calls[i-1].attempt == 0 {
 				continue
 			}
-			a := e.calls[i-1]
+			a := calls[i-1]
 			switch {
 			case b.attempt > a.attempt+1:
 				r.add(CheckAttempts, e.at, "%v is attempt %d after attempt %d", b, b.attempt, a.attempt)
 			case b.attempt > a.attempt && (a.outcome == OutcomeUnavailable || a.outcome == OutcomeCancelled):
 				r.add(CheckAttempts, e.at, "%v spent an attempt, and it was %s", a, a.outcome)
-			case b.attempt == a.attempt && a.outcome == OutcomeFailed && b.attempt > 1 && !h.interrupted(a, b):
+			case b.attempt == a.attempt && a.outcome == OutcomeFailed && b.attempt > 1 && a.token == b.token && !h.interrupted(a.member, a.from, b.from):
 				r.add(CheckAttempts, e.at, "%v is attempt %d again, though %v failed", b, b.attempt, a)
 			}
 		}
 	}
 }
 
-// interrupted says whether a call's member crashed or froze before the next one: what it found out may be unrecorded.
-func (h *history) interrupted(a, b *call) bool {
-	return h.crashed(a.member, a.from, b.from) || h.froze(a.member, a.from, b.from)
-}
-
 func (r *Report) delays(h *history, delays []time.Duration) {
 	for _, e := range h.list {
-		for i, b := range e.calls {
+		calls := h.current(e)
+		for i, b := range calls {
 			if i == 0 {
 				continue
 			}
-			a := e.calls[i-1]
+			a := calls[i-1]
 			n := a.attempt
 			if a.outcome != OutcomeFailed || n == 0 || n > len(delays) || b.attempt != n+1 {
 				continue

@@ -51,10 +51,17 @@ type call struct {
 	attempt  int
 	token    int64
 	from, to int // to is never for a call without an end
+	told     int // when it was told to stop
 	began    time.Time
 	ended    time.Time
 	outcome  Outcome // empty without an end, or when its member crashed before
+	// late is when the first call under a higher token started in the partition. What is found out after it counts for
+	// nothing.
+	late int
 }
+
+// succeeded says that the call settled its event.
+func (c *call) succeeded() bool { return c.outcome == OutcomeSucceeded && c.to < c.late }
 
 func (c *call) String() string {
 	return fmt.Sprintf("call %s of %v at member %s", c.name, c.at, c.member)
@@ -105,6 +112,7 @@ type history struct {
 	commits map[lane][]commit
 	crashes map[string][]int // of a member
 	frozen  map[string][]span
+	cut     map[string][]span
 	wrong   []Violation // entries that contradict the log
 	kinds   map[Kind]int
 }
@@ -112,7 +120,7 @@ type history struct {
 func arrange(log []Entry) *history {
 	h := &history{
 		events: map[Position]*event{}, commits: map[lane][]commit{}, crashes: map[string][]int{},
-		frozen: map[string][]span{}, kinds: map[Kind]int{},
+		frozen: map[string][]span{}, cut: map[string][]span{}, kinds: map[Kind]int{},
 	}
 	open := map[string]*call{}
 	for i := range log {
@@ -124,7 +132,13 @@ func arrange(log []Entry) *history {
 	for i := range log {
 		h.take(i, &log[i], open)
 	}
+	h.outdate()
 	for _, e := range h.events {
+		for _, c := range e.calls {
+			if c.succeeded() && (e.success == nil || c.to < e.success.to) {
+				e.success = c
+			}
+		}
 		h.list = append(h.list, e)
 	}
 	slices.SortFunc(h.list, func(a, b *event) int { return compare(a.at, b.at) })
@@ -161,6 +175,10 @@ func (h *history) take(i int, in *Entry, open map[string]*call) {
 	case KindProduced:
 	case KindStarted:
 		h.started(i, in, open)
+	case KindCancelled:
+		if c := open[in.Call]; c != nil {
+			c.told = min(c.told, i)
+		}
 	case KindEnded:
 		h.ended(i, in, open)
 	case KindCommitted:
@@ -175,13 +193,50 @@ func (h *history) take(i int, in *Entry, open map[string]*call) {
 			}
 		}
 	case KindFrozen:
-		h.frozen[in.Member] = append(h.frozen[in.Member], span{i, never})
+		begin(h.frozen, in.Member, i)
 	case KindThawed:
-		if spans := h.frozen[in.Member]; len(spans) > 0 {
-			spans[len(spans)-1].to = i
-		}
+		end(h.frozen, in.Member, i)
+	case KindCut:
+		begin(h.cut, in.Member, i)
+	case KindReached:
+		end(h.cut, in.Member, i)
 	case KindParked, KindRecorded, KindPassed, KindStored:
 		h.became(i, in)
+	}
+}
+
+// begin begins a span, unless one lasts.
+func begin(spans map[string][]span, member string, at int) {
+	if list := spans[member]; len(list) == 0 || list[len(list)-1].to != never {
+		spans[member] = append(list, span{at, never})
+	}
+}
+
+// end ends a span that lasts.
+func end(spans map[string][]span, member string, at int) {
+	if list := spans[member]; len(list) > 0 && list[len(list)-1].to == never {
+		list[len(list)-1].to = at
+	}
+}
+
+// outdate finds out for each call when its token was replaced by a higher one.
+func (h *history) outdate() {
+	first := map[int32]map[int64]int{} // by partition and token, when its first call started
+	for _, c := range h.calls {
+		if first[c.at.Partition] == nil {
+			first[c.at.Partition] = map[int64]int{}
+		}
+		if _, there := first[c.at.Partition][c.token]; !there {
+			first[c.at.Partition][c.token] = c.from
+		}
+	}
+	for _, c := range h.calls {
+		c.late = never
+		for token, from := range first[c.at.Partition] {
+			if c.token != 0 && token > c.token {
+				c.late = min(c.late, from)
+			}
+		}
 	}
 }
 
@@ -214,7 +269,7 @@ func (h *history) started(i int, in *Entry, open map[string]*call) {
 		h.wrong = append(h.wrong, Violation{Check: CheckBytes, At: e.at, Text: fmt.Sprintf("call %s has other bytes than what was produced", in.Call)})
 	}
 	c := &call{
-		name: in.Call, member: in.Member, at: e.at, attempt: in.Attempt, token: in.Token, from: i, to: never, began: in.At,
+		name: in.Call, member: in.Member, at: e.at, attempt: in.Attempt, token: in.Token, from: i, to: never, told: never, began: in.At,
 	}
 	if open[c.name] != nil {
 		h.contradiction(e.at, "call %s starts while one of the same name runs", c.name)
@@ -231,9 +286,6 @@ func (h *history) ended(i int, in *Entry, open map[string]*call) {
 	}
 	delete(open, in.Call)
 	c.to, c.ended, c.outcome = i, in.At, in.Outcome
-	if e := h.events[c.at]; c.outcome == OutcomeSucceeded && e.success == nil {
-		e.success = c
-	}
 }
 
 // crashed says whether a member crashed in between.
@@ -243,5 +295,18 @@ func (h *history) crashed(member string, after, before int) bool {
 
 // froze says whether a member was frozen at some moment in between.
 func (h *history) froze(member string, after, before int) bool {
-	return slices.ContainsFunc(h.frozen[member], func(s span) bool { return s.from < before && after < s.to })
+	return overlaps(h.frozen[member], after, before)
 }
+
+// interrupted says whether something happened to a member in between that leaves open what it had found out before.
+func (h *history) interrupted(member string, after, before int) bool {
+	return h.crashed(member, after, before) || h.froze(member, after, before) || overlaps(h.cut[member], after, before)
+}
+
+func overlaps(spans []span, after, before int) bool {
+	return slices.ContainsFunc(spans, func(s span) bool { return s.from < before && after < s.to })
+}
+
+// stale says that a call started although the partition had another owner already, because its member was frozen between
+// its last look and the start. No consumer can prevent that.
+func (h *history) stale(c *call) bool { return c.late < c.from && h.froze(c.member, c.late, c.from) }

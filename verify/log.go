@@ -22,6 +22,8 @@ const (
 	KindStarted Kind = "started"
 	// KindEnded: call and outcome.
 	KindEnded Kind = "ended"
+	// KindCancelled: call, whose handler was told to stop. It runs on until it has ended.
+	KindCancelled Kind = "cancelled"
 	// KindCommitted: topic, partition and offset, which is that of the next record, as Kafka commits it.
 	KindCommitted Kind = "committed"
 	// KindParked: topic, partition and offset of an event that is parked, durably: its offset may be committed.
@@ -34,6 +36,10 @@ const (
 	KindFrozen Kind = "frozen"
 	// KindThawed: a member that runs again.
 	KindThawed Kind = "thawed"
+	// KindCut: a member that cannot reach the servers, or not well: it may lose its lease, which counts as a crash.
+	KindCut Kind = "cut"
+	// KindReached: a member that reaches the servers again, and has had the time to find out where it stands.
+	KindReached Kind = "reached"
 	// KindPassed: topic, partition and offset of an event that later ones of its resource need not wait for: a dead letter
 	// under the policy advance, or one that a person advanced past or discarded.
 	KindPassed Kind = "passed"
@@ -142,12 +148,14 @@ func (e *Entry) valid() error {
 		needsEvent = true
 	case KindStarted:
 		needsEvent, needsCall, needsMember = true, true, true
+	case KindCancelled:
+		needsCall = true
 	case KindEnded:
 		needsCall = true
 		if !slices.Contains([]Outcome{OutcomeSucceeded, OutcomeFailed, OutcomeUnavailable, OutcomeCancelled}, e.Outcome) {
 			return fmt.Errorf("unknown outcome %q", e.Outcome)
 		}
-	case KindCrashed, KindFrozen, KindThawed:
+	case KindCrashed, KindFrozen, KindThawed, KindCut, KindReached:
 		needsMember = true
 	case KindStored:
 		needsEvent = true

@@ -74,6 +74,8 @@ type Report struct {
 	// Frozen is how often a member that was frozen ran a handler beside its successor's, or started one after it; the
 	// fencing token is what the called service tells them apart by.
 	Frozen int `json:"frozen"`
+	// Ignored is how often a handler that was told to stop ran on beside its successor's. The token tells them apart, too.
+	Ignored int `json:"ignored"`
 	// Unchecked says which checks the log has no entries for, with what is missing.
 	Unchecked map[Check]string `json:"unchecked,omitempty"`
 }

@@ -14,8 +14,8 @@ import (
 //
 //	new n R       event n of resource R is produced
 //	run c n M     call c of event n starts at member M, attempt 1; a=N, t=N and sum=S say more
-//	ok|fail|away|cancel c
-//	commit n, park n, record n, pass n, crash M, freeze M, thaw M
+//	ok|fail|away|cancel c, tell c to stop
+//	commit n, park n, record n, pass n, crash M, freeze M, thaw M, cut M, reach M
 //	is n STATE    where event n is stored at the end
 //	wait D        nothing happens for so long
 func story(t *testing.T, lines ...string) []verify.Entry {
@@ -31,7 +31,7 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 	kinds := map[string]verify.Kind{
 		"new": verify.KindProduced, "commit": verify.KindCommitted, "park": verify.KindParked, "record": verify.KindRecorded,
 		"pass": verify.KindPassed, "crash": verify.KindCrashed, "freeze": verify.KindFrozen, "thaw": verify.KindThawed,
-		"is": verify.KindStored, "run": verify.KindStarted,
+		"is": verify.KindStored, "run": verify.KindStarted, "cut": verify.KindCut, "reach": verify.KindReached,
 	}
 	outcomes := map[string]verify.Outcome{
 		"ok": verify.OutcomeSucceeded, "fail": verify.OutcomeFailed, "away": verify.OutcomeUnavailable, "cancel": verify.OutcomeCancelled,
@@ -50,7 +50,9 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 			continue
 		case "ok", "fail", "away", "cancel":
 			e.Kind, e.Call, e.Outcome = verify.KindEnded, w[1], outcomes[w[0]]
-		case "crash", "freeze", "thaw":
+		case "tell":
+			e.Kind, e.Call = verify.KindCancelled, w[1]
+		case "crash", "freeze", "thaw", "cut", "reach":
 			e.Member = w[1]
 		case "new":
 			e.Offset, e.Resource, e.Sum = number(w[1]), w[2], "sum "+w[1]
@@ -99,10 +101,20 @@ func TestEachCheckFails(t *testing.T) {
 			[]string{"new 0 A", "park 0", "commit 1"},
 		},
 		{
+			"only an owner that was replaced succeeded", verify.CheckLoss, verify.Options{},
+			[]string{"new 0 A", "new 1 B", "run a 0 m", "ok a", "run b 1 n t=2", "ok b"},
+			[]string{"new 0 A", "new 1 B", "run a 0 m", "run b 1 n t=2", "ok b", "ok a"},
+		},
+		{
 			"an event succeeded and is dead", verify.CheckLoss,
 			verify.Options{},
 			[]string{"new 0 A", "run c 0 m", "fail c", "is 0 dead"},
 			[]string{"new 0 A", "run c 0 m", "ok c", "is 0 dead"},
+		},
+		{
+			"an event waits to run again, and nothing had happened to the member", verify.CheckLoss, verify.Options{},
+			[]string{"new 0 A", "run c 0 m", "ok c", "crash m", "is 0 held"},
+			[]string{"new 0 A", "crash m", "run c 0 m", "ok c", "is 0 held"},
 		},
 		{
 			"an event is healed and never succeeded", verify.CheckLoss,
@@ -247,9 +259,39 @@ func TestEachCheckFails(t *testing.T) {
 	}
 }
 
+// TestWhatMayRunAgain has runs after a success that was perhaps not recorded.
+func TestWhatMayRunAgain(t *testing.T) {
+	for _, between := range []string{"crash m", "freeze m", "cut m"} {
+		r := verify.Run(story(t, "new 0 A", "run a 0 m", "ok a", between, "run b 0 n t=2", "ok b"), verify.Options{})
+		if len(r.Violations) > 0 || r.Repeats != 1 {
+			t.Errorf("%s: %d repeats, %v", between, r.Repeats, r.Violations)
+		}
+	}
+	r := verify.Run(story(t, "new 0 A", "cut m", "reach m", "run a 0 m", "ok a", "run b 0 n t=2", "ok b"), verify.Options{})
+	if len(r.Violations) != 1 || r.Violations[0].Check != verify.CheckRepeats {
+		t.Errorf("after the cut: %v", r.Violations)
+	}
+}
+
+func TestAHandlerThatIgnoresItsContextIsCountedApart(t *testing.T) {
+	lines := []string{"new 0 A", "run a 0 m", "tell a to stop", "run b 0 n t=2", "fail a", "ok b"}
+	if r := verify.Run(story(t, lines...), verify.Options{}); len(r.Violations) > 0 || r.Ignored != 1 {
+		t.Errorf("%d beside the successor, %v", r.Ignored, r.Violations)
+	}
+	for _, other := range [][]string{
+		{"new 0 A", "run a 0 m", "run b 0 n t=2", "tell a to stop", "fail a", "ok b"},
+		{"new 0 A", "run a 0 m", "tell a to stop", "run b 0 m", "fail a", "ok b"},
+	} {
+		if r := verify.Run(story(t, other...), verify.Options{}); len(r.Violations) != 1 || r.Violations[0].Check != verify.CheckExclusion {
+			t.Errorf("%v: %v", other, r.Violations)
+		}
+	}
+}
+
 func TestAFrozenOwnerIsCountedApart(t *testing.T) {
 	r := verify.Run(story(t,
 		"new 0 A", "new 1 B", "run a 0 old", "freeze old", "run b 0 new t=2", "ok b", "thaw old", "ok a", "run c 1 old", "ok c",
+		"run d 1 new t=2", "ok d",
 	), verify.Options{})
 	if len(r.Violations) > 0 || r.Frozen != 2 {
 		t.Errorf("%d beside the successor, want 2; violations %v", r.Frozen, r.Violations)
