@@ -20,8 +20,12 @@ const (
 	suspectWindow = 10 * time.Minute
 )
 
-// stoppedRetry is how long a stopped lane waits before it looks again.
-const stoppedRetry = 10 * time.Second
+// A lane that could not be acquired tries again soon: what was in the way mostly goes by itself. One that is stopped until a
+// person acts looks again more seldom.
+const (
+	acquireRetry = 2 * time.Second
+	stoppedRetry = 10 * time.Second
+)
 
 // stopError stops a lane until a person acts; its text says what happened and what to do.
 type stopError struct{ error }
@@ -35,16 +39,15 @@ func stopf(format string, args ...any) error { return stopError{fmt.Errorf(forma
 func (ln *lane) acquire(cause error) {
 	defer ln.done.Done()
 	defer close(ln.acquired)
-	wait := backoff{from: 100 * time.Millisecond, to: stoppedRetry}
+	again, stopped := backoff{from: 100 * time.Millisecond, to: acquireRetry}, backoff{from: stoppedRetry, to: stoppedRetry}
 	if cause != nil {
 		ln.setState(Stopped, cause.Error())
-		wait.next = stoppedRetry
-		if !wait.sleep(ln.ctx) {
+		if !stopped.sleep(ln.ctx) {
 			return
 		}
 	}
 	for {
-		err := ln.takeOver()
+		err, wait := ln.takeOver(), &again
 		var stop stopError
 		switch {
 		case err == nil || ln.ctx.Err() != nil:
@@ -52,7 +55,7 @@ func (ln *lane) acquire(cause error) {
 		case errors.As(err, &stop):
 			// The reason can go by itself: a topic's retention, an offset that somebody moves, a cluster that is back.
 			ln.setState(Stopped, err.Error())
-			wait.next = stoppedRetry
+			wait = &stopped
 		default:
 			ln.setState(Acquiring, err.Error())
 		}

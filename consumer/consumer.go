@@ -40,6 +40,9 @@ type Options struct {
 	Alone *Alone
 	// Instance names this process in the attempts that people read; the host's name and process id when empty.
 	Instance string
+	// Uptime is how long the machine has been running, the time that it slept included: the lease's clock.
+	// CLOCK_BOOTTIME when nil; a test in virtual time gives its own.
+	Uptime func() time.Duration
 	// Logger, slog's default when nil.
 	Logger *slog.Logger
 }

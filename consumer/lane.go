@@ -56,7 +56,9 @@ type lane struct {
 
 	held struct {
 		sync.Mutex
-		results []ordering.Result // of handlers that ended while the lease had lapsed
+		results  []ordering.Result       // of handlers that ended while the lease had lapsed
+		returned []*ordering.Work        // stuck handlers that came back behind them
+		void     map[*ordering.Work]bool // stuck handlers whose result counts for nothing, until they come back
 	}
 	asked int64 // the last command that was read when more may be behind it; pollCommands' own
 	again bool  // it is being let go to be acquired again; guarded by the consumer's mu
@@ -289,33 +291,58 @@ func (ln *lane) deliver(results []ordering.Result) {
 	ln.box.put(func(d *delivery) { d.Results = append(d.Results, results...) })
 }
 
-// returned takes a stuck handler that came back.
+// returned takes a stuck handler that came back. The core hears of it after its result.
 func (ln *lane) returned(w *ordering.Work) {
 	ln.held.Lock()
 	defer ln.held.Unlock()
-	if ln.ended {
+	switch {
+	case ln.ended:
 		ln.ghostBack(w)
-		return
+	case len(ln.held.results) > 0:
+		ln.held.returned = append(ln.held.returned, w)
+	case ln.held.void[w]:
+		delete(ln.held.void, w)
+		ln.box.put(func(d *delivery) { d.Results = append(d.Results, ordering.Result{Work: w, Verdict: ordering.NotRun}) })
+	default:
+		ln.box.put(func(d *delivery) { d.Returned = append(d.Returned, w) })
 	}
-	ln.box.put(func(d *delivery) { d.Returned = append(d.Returned, w) })
 }
 
 // renewed goes on after a good heartbeat.
 func (ln *lane) renewed(same bool) {
 	ln.lease(true)
 	ln.held.Lock()
-	results := ln.held.results
-	ln.held.results = nil
-	ln.held.Unlock()
-	if len(results) > 0 {
-		if !same {
-			for i := range results {
-				results[i].Verdict = ordering.NotRun
-			}
-		}
-		ln.box.put(func(d *delivery) { d.Results = append(d.Results, results...) })
+	results, returned := ln.held.results, ln.held.returned
+	ln.held.results, ln.held.returned = nil, nil
+	if !same {
+		results, returned = ln.annul(results, returned)
 	}
+	if len(results) > 0 || len(returned) > 0 {
+		ln.box.put(func(d *delivery) {
+			d.Results = append(d.Results, results...)
+			d.Returned = append(d.Returned, returned...)
+		})
+	}
+	ln.held.Unlock()
 	ln.works.Renewed()
+}
+
+// annul makes results void: their events are as if they had not run. That a handler is stuck counts for nothing either, but
+// its event is not free before it has come back.
+func (ln *lane) annul(results []ordering.Result, returned []*ordering.Work) (void []ordering.Result, rest []*ordering.Work) {
+	for _, r := range results {
+		if r.Verdict == ordering.Stuck && !slices.Contains(returned, r.Work) {
+			if ln.held.void == nil {
+				ln.held.void = map[*ordering.Work]bool{}
+			}
+			ln.held.void[r.Work] = true
+			continue
+		}
+		returned = slices.DeleteFunc(returned, func(w *ordering.Work) bool { return w == r.Work })
+		r.Verdict = ordering.NotRun
+		void = append(void, r)
+	}
+	return void, returned
 }
 
 // records takes what a poll brought; it is called from the poll loop.

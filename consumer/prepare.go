@@ -43,7 +43,7 @@ func (c *Consumer) prepare(ctx context.Context) error {
 		Hooks:  func(client string) []kgo.Opt { return c.metrics.client(c.cfg.Group, client) },
 		Group:  c.cfg.Group, Sources: c.cfg.Topics, Tiers: tiers, Orphans: orphans, Isolation: c.cfg.Isolation,
 		SessionTimeout: c.cfg.SessionTimeout, Heartbeat: c.cfg.Heartbeat, RebalanceTimeout: c.cfg.RebalanceTimeout,
-		ProduceTimeout: c.cfg.ProduceTimeout, Logger: c.log,
+		ProduceTimeout: c.cfg.ProduceTimeout, Uptime: c.opts.Uptime, Logger: c.log,
 	}, group.Callbacks{
 		Assigned: c.assigned, Revoked: c.revoked, Lost: c.lost,
 		Records: c.records, Pace: c.backlog.pace, FetchError: c.fetchError,

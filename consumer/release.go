@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/layby-go/layby/ordering"
@@ -165,13 +166,12 @@ func (ln *lane) leaveGhosts() {
 	defer ln.held.Unlock()
 	ln.ended = true
 	// What came back before lies with the held results or in the mailbox.
-	ln.ghostsBack(ln.held.results)
-	ln.held.results = nil
 	d := ln.box.take()
-	ln.ghostsBack(d.Results)
-	for _, w := range d.Returned {
+	ln.ghostsBack(slices.Concat(ln.held.results, d.Results))
+	for _, w := range slices.Concat(ln.held.returned, d.Returned) {
 		ln.ghostBack(w)
 	}
+	ln.held.results, ln.held.returned = nil, nil
 }
 
 func (ln *lane) ghostsBack(results []ordering.Result) {

@@ -55,7 +55,7 @@ func (l *Lane) execution(e *Execution) {
 	delete(l.known, e.ID)
 	p := r.park
 	if e.Resource != nil {
-		p.letter, p.hand = e.Resource.Letter, e.Resource.Hand
+		p.state(r.id, e.Resource)
 	}
 	if e.Row != nil {
 		if _, there := p.find(e.Row.Seq); !there {

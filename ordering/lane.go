@@ -138,15 +138,19 @@ func New(cfg Config, st State) *Lane {
 
 func (l *Lane) load(s *ResourceState) {
 	r := l.resource(s.Resource)
-	p := l.newPark()
-	p.letter, p.hand = s.Letter, s.Hand
+	if r.park == nil {
+		r.park = l.newPark()
+	}
+	p := r.park
+	p.state(r.id, s)
 	for _, h := range s.HighWater {
 		// A high-water of a topic that was deleted and created again is void (R2).
 		if i := l.sourceOf(h.Position.Topic); i >= 0 {
-			p.high[i] = Mark{Offset: h.Position.Offset, Epoch: h.Position.Epoch}
+			if at := (Mark{Offset: h.Position.Offset, Epoch: h.Position.Epoch}); at.Offset > p.high[i].Offset {
+				p.high[i] = at
+			}
 		}
 	}
-	r.park = p
 }
 
 // newPark makes the row of a resource.

@@ -54,14 +54,27 @@ type parked struct {
 	high    []Mark // per source, Offset -1 where nothing was reserved
 	letter  int64  // seq of the dead letter it is held behind
 	hand    bool
-	changed bool // to be written with the next batch
-	reading bool // the head's bytes are being read
-	command bool // commands are being executed
+	others  []string // block: resources of other names that are held, and hold the whole lane
+	changed bool     // to be written with the next batch
+	reading bool     // the head's bytes are being read
+	command bool     // commands are being executed
 	// unrecorded counts successes that are not written, pendingRows rows whose change is not, pending other changes.
 	unrecorded, pendingRows, pending int32
 }
 
-func (p *parked) held() bool { return p.letter != 0 || p.hand }
+func (p *parked) held() bool { return p.letter != 0 || p.hand || len(p.others) > 0 }
+
+// state takes in what Postgres says of a resource. Under block, whoever holds one of another name holds the whole lane.
+func (p *parked) state(id string, s *ResourceState) {
+	if s.Resource == id {
+		p.letter, p.hand = s.Letter, s.Hand
+		return
+	}
+	p.others = slices.DeleteFunc(p.others, func(other string) bool { return other == s.Resource })
+	if s.Letter != 0 || s.Hand {
+		p.others = append(p.others, s.Resource)
+	}
+}
 
 // idle says that no write of the resource is on the way.
 func (p *parked) idle() bool {

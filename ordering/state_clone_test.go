@@ -23,7 +23,7 @@ var cloned = map[reflect.Type]string{
 	reflect.TypeFor[task]():   "res next row slot tries stage turn attempts",
 	reflect.TypeFor[resource](): "id first last queue cur stuck locked park at timer dirty " +
 		"atGate inLine listed",
-	reflect.TypeFor[parked](): "rows high letter hand changed reading command unrecorded pendingRows pending",
+	reflect.TypeFor[parked](): "rows high letter hand others changed reading command unrecorded pendingRows pending",
 	reflect.TypeFor[row](): "seq offset due ptr since epoch typ attempt spent topic tier ptrTier pending copy saved letter gone " +
 		"lostPtr lostSrc audited making work waits",
 	reflect.TypeFor[batch]():   "Write at ops refresh changed",
@@ -201,7 +201,7 @@ func (c *copier) resource(r *resource) *resource {
 	if p := r.park; p != nil {
 		q := &parked{}
 		*q = *p
-		q.high = slices.Clone(p.high)
+		q.high, q.others = slices.Clone(p.high), slices.Clone(p.others)
 		q.rows = make([]*row, 0, len(p.rows))
 		for _, rw := range p.rows {
 			q.rows = append(q.rows, c.row(rw))

@@ -231,6 +231,7 @@ func (k *keyer) resource(l *Lane, r *resource) {
 	}
 	k.seq(p.letter)
 	k.flags(p.hand, p.changed, p.reading, p.command)
+	k.num(int64(len(p.others))) // the search holds the lane's own resource alone
 	k.nums(int(p.unrecorded), int(p.pendingRows), int(p.pending))
 }
 

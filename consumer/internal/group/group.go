@@ -33,7 +33,9 @@ type Config struct {
 	Heartbeat        time.Duration
 	RebalanceTimeout time.Duration
 	ProduceTimeout   time.Duration
-	Logger           *slog.Logger
+	// Uptime is how long the machine has been running, the time that it slept included (R9); CLOCK_BOOTTIME if nil.
+	Uptime func() time.Duration
+	Logger *slog.Logger
 }
 
 // topics are the sources and the tiers: those that make up a lane.
@@ -123,6 +125,9 @@ type Group struct {
 func Join(ctx context.Context, cfg Config, cb Callbacks) (*Group, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
+	}
+	if cfg.Uptime == nil {
+		cfg.Uptime = uptime
 	}
 	g := &Group{
 		cfg: cfg, cb: cb, assigned: map[string]map[int32]bool{}, lanes: map[int32]*holding{},

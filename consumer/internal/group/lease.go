@@ -32,43 +32,44 @@ type Lease struct {
 	renewed func(Generation)
 	lapsed  func()
 	holds   func(member string) bool // no lane is held under another member id
-	now     func() int64             // boot time in nanoseconds
+	now     func() time.Duration     // the machine's uptime, its sleep included
 	kick    chan struct{}
-	joined  atomic.Bool // a heartbeat was good once
+	sending sync.WaitGroup // the heartbeat that is under way
+	joined  atomic.Bool    // a heartbeat was good once
 
-	until atomic.Int64 // boot time in nanoseconds; 0 while nothing is good
+	until atomic.Int64 // uptime in nanoseconds; 0 while nothing is good
 
 	mu      sync.Mutex
 	ended   bool
 	good    chan struct{} // closed and replaced at each good heartbeat, and closed at the end
-	started int64         // when the last good heartbeat was sent
+	started time.Duration // when the last good heartbeat was sent
 }
 
 func newLease(cl *kgo.Client, cfg Config, cb Callbacks, holds func(string) bool) *Lease {
 	return &Lease{
 		client: cl, group: cfg.Group, session: cfg.SessionTimeout, every: cfg.Heartbeat,
-		renewed: cb.Renewed, lapsed: cb.Lapsed, holds: holds, now: bootTime,
+		renewed: cb.Renewed, lapsed: cb.Lapsed, holds: holds, now: cfg.Uptime,
 		kick: make(chan struct{}, 1), good: make(chan struct{}),
 	}
 }
 
-// bootTime counts from the machine's start, its sleep included.
-func bootTime() int64 {
+// uptime counts from the machine's start, its sleep included.
+func uptime() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
 		return math.MaxInt64 // Linux has had this clock since 2.6.39; without it no lease is ever good
 	}
-	return ts.Nano()
+	return time.Duration(ts.Nano())
 }
 
 // Good says that handlers may start.
-func (l *Lease) Good() bool { return l.now() < l.until.Load() }
+func (l *Lease) Good() bool { return l.Left() > 0 }
 
 // Joined says that a heartbeat was answered well at some time.
 func (l *Lease) Joined() bool { return l.joined.Load() }
 
 // Left is how much longer the lease is good; 0 or less when it is not.
-func (l *Lease) Left() time.Duration { return time.Duration(l.until.Load() - l.now()) }
+func (l *Lease) Left() time.Duration { return time.Duration(l.until.Load()) - l.now() }
 
 // errLeft is what waits for a lease get once the group is being left.
 var errLeft = errors.New("the group is being left")
@@ -103,62 +104,86 @@ func (l *Lease) soon() {
 	}
 }
 
-// run sends heartbeats until the context ends, and says when the lease has lapsed.
+// run sends heartbeats until the context ends, and says when the lease has lapsed, whatever a heartbeat waits for.
 func (l *Lease) run(ctx context.Context) {
-	held := false
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	defer l.sending.Wait()
+	beat, end := time.NewTimer(0), time.NewTimer(l.session)
+	defer beat.Stop()
+	defer end.Stop()
+	answers := make(chan answer, 1)
+	held, asking := false, false
 	for {
+		kick := l.kick
+		if asking {
+			kick = nil // it is sent after the answer
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
-		case <-l.kick:
+		case <-end.C:
+		case <-beat.C:
+			asking = l.ask(ctx, answers)
+		case <-kick:
+			asking = l.ask(ctx, answers)
+		case a := <-answers:
+			asking = false
+			held = l.answered(a) || held
 		}
-		over := func() {
-			if held && !l.Good() {
-				held = false
-				if !l.left() { // who leaves has let its lanes go
-					l.lapsed()
-				}
+		if !asking {
+			beat.Reset(l.every)
+		}
+		if held && !l.Good() {
+			held = false
+			if !l.left() { // who leaves has let its lanes go
+				l.lapsed()
 			}
 		}
-		over()
-		if l.beat(ctx) {
-			held = true
+		end.Reset(max(l.Left(), 0))
+		if !held {
+			end.Stop()
 		}
-		over()
-		next := l.every
-		if held {
-			next = max(min(next, l.Left()), 0)
-		}
-		timer.Reset(next)
 	}
 }
 
 // beatTries is how many heartbeats that nobody answers fit into a lease: each goes over a new connection.
 const beatTries = 3
 
-// beat sends one heartbeat and reports whether it renewed the lease. It takes no longer than the lease is good, so that
-// its end is noticed.
-func (l *Lease) beat(ctx context.Context) bool {
-	member, generation := l.client.GroupMetadata()
-	if member == "" || generation < 0 {
+// answer is what became of a heartbeat.
+type answer struct {
+	member     string
+	generation int32
+	sent       time.Duration // uptime
+	err        error
+}
+
+// ask sends one heartbeat, if we are in the group. Its answer may take longer than its time: the client has requests wait
+// for older ones that wait for a connection.
+func (l *Lease) ask(ctx context.Context, answers chan<- answer) bool {
+	a := answer{sent: l.now()}
+	if a.member, a.generation = l.client.GroupMetadata(); a.member == "" || a.generation < 0 {
 		return false
 	}
-	bctx, cancel := context.WithTimeout(ctx, min(max(l.Left(), l.every), l.session/beatTries))
-	defer cancel()
-	sent := l.now()
-	err := l.send(bctx, member, generation)
-	if err != nil {
+	l.sending.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, l.session/beatTries)
+		defer cancel()
+		a.err = l.send(ctx, a.member, a.generation)
+		answers <- a
+	})
+	return true
+}
+
+// answered takes in an answer, and reports whether it renewed the lease.
+func (l *Lease) answered(a answer) bool {
+	if a.err != nil {
 		// An answer that is about an older membership than the present one says nothing. Nor does one about an old
 		// generation: who is known to the group has joined the new one, and will hear of it.
-		if m, n := l.client.GroupMetadata(); m == member && n == generation && errors.Is(fenced(err), ErrFenced) && !errors.Is(err, kerr.IllegalGeneration) {
+		m, n := l.client.GroupMetadata()
+		if m == a.member && n == a.generation && errors.Is(fenced(a.err), ErrFenced) && !errors.Is(a.err, kerr.IllegalGeneration) {
 			l.until.Store(0)
 		}
 		return false
 	}
-	if !l.holds(member) {
+	if !l.holds(a.member) {
 		return false
 	}
 	l.mu.Lock()
@@ -166,13 +191,13 @@ func (l *Lease) beat(ctx context.Context) bool {
 		l.mu.Unlock()
 		return false
 	}
-	l.started = sent
-	l.until.Store(sent + int64(l.session))
+	l.started = a.sent
+	l.until.Store(int64(a.sent + l.session))
 	close(l.good)
 	l.good = make(chan struct{})
 	l.mu.Unlock()
 	l.joined.Store(true)
-	l.renewed(Generation{Member: member, Number: generation})
+	l.renewed(Generation{Member: a.member, Number: a.generation})
 	return true
 }
 
