@@ -25,8 +25,8 @@ demo: build ## Run the demo: Kafka, Postgres and a consumer on this machine (KEE
 	bin/layby demo $(if $(filter-out 0,$(KEEP)),--keep)
 
 .PHONY: test
-test: ## Run all tests: the search, the units with the race detector, then real Kafka and Postgres
-	scripts/test.sh search unit integration
+test: ## Run all tests: search, units with the race detector, simulation, then real Kafka and Postgres
+	scripts/test.sh search unit simulation integration
 
 .PHONY: unit
 unit: ## Run the tests of everything but ./integration, with the race detector
@@ -36,6 +36,10 @@ unit: ## Run the tests of everything but ./integration, with the race detector
 search: ## Run the exhaustive search over the ordering core
 	scripts/test.sh search
 
+.PHONY: simulate
+simulate: ## Run the simulation: SEEDS=200 plans, FROM=1 on
+	scripts/test.sh simulation
+
 .PHONY: integration
 integration: ## Run the tests against real Kafka and Postgres
 	scripts/test.sh integration
@@ -43,6 +47,7 @@ integration: ## Run the tests against real Kafka and Postgres
 .PHONY: proof
 proof: ## The long version: a wider search, fuzzing, the integration tests again and again
 	LAYBY_PROOF=1 TIMEOUT=2h scripts/test.sh search
+	SEEDS=1000 TIMEOUT=1h scripts/test.sh simulation
 	scripts/fuzz.sh $(FUZZ_TIME)
 	LAYBY_PROOF=1 COUNT=$(REPETITION) TIMEOUT=1h scripts/test.sh integration
 

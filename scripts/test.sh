@@ -1,21 +1,24 @@
 #!/usr/bin/env bash
 # Compiles each test binary once and runs it.
 #
-#   scripts/test.sh [unit] [search] [integration]      without arguments: all three
+#   scripts/test.sh [unit] [search] [simulation] [integration]      without arguments: all four
 #
-# unit: every package but ./integration/..., with the race detector. search: the ordering search and the bugs that it must catch, without it, as it
-# would take many times as long; with LAYBY_PROOF=1 also the long forms of the tests beside it. integration: ./integration/..., one package
-# after the other, with the race detector.
+# unit: every package but ./integration/... and ./simulation, with the race detector. search: the ordering search and the bugs that it must catch,
+# without it, as it would take many times as long; with LAYBY_PROOF=1 also the long forms of the tests beside it. simulation: ./simulation, likewise.
+# integration: ./integration/..., one package after the other, with the race detector.
 # A line a package, the output of what failed, and at the end "N passed, N failed" (and how many were skipped). What each printed is in build/test.
 #
 #   COUNT=3        run each test that often       RUN=TestX      only tests that match
 #   JOBS=2         binaries at the same time      TIMEOUT=10m    of each binary
+#   SEEDS=200      of the simulation              FROM=1         the first of them
 set -u -o pipefail
 cd "$(dirname "$0")/.."
 
 out=$PWD/build/test
 count=${COUNT:-1}
 run=${RUN:-}
+seeds=${SEEDS:-200}
+from=${FROM:-1}
 jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN)}
 [ "$jobs" -le 4 ] || jobs=4
 search='^Test(Search|BugsAreCaught)'
@@ -27,10 +30,11 @@ packages() { # kind -> "import-path directory" of the packages with tests
   local list
   list=$(go list -e -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{.Dir}}{{end}}' ./...) || return 1
   case $1 in
-    unit) grep -v '/integration' <<<"$list" ;;
+    unit) grep -v -e '/integration' -e '/simulation ' <<<"$list" ;;
+    simulation) grep '/simulation ' <<<"$list" ;;
     search) grep '/ordering ' <<<"$list" ;;
     integration) grep '/integration' <<<"$list" ;;
-    *) echo "test.sh: $1 is none of unit, search, integration" >&2; return 2 ;;
+    *) echo "test.sh: $1 is none of unit, search, simulation, integration" >&2; return 2 ;;
   esac
   return 0
 }
@@ -41,7 +45,7 @@ name() { # kind and import path -> a file name
 
 compile() { # kind import-path
   local race=-race file
-  [ "$1" != search ] || race=
+  case $1 in search | simulation) race= ;; esac
   file=$out/$(name "$1" "$2")
   # shellcheck disable=SC2086 # no flag at all when race is empty
   if ! go test $race -c -o "$file.test" "$2" >"$file.log" 2>&1; then
@@ -59,9 +63,10 @@ execute() { # kind import-path directory
   case $1 in
     unit) timeout=5m; args=(-test.skip "$search") ;;
     search) timeout=15m; args=(-test.run "$search") ;;
+    simulation) timeout=15m; args=(-seeds "$seeds" -from "$from") ;;
     integration) timeout=20m; args=() ;;
   esac
-  [ -z "$run" ] || args=(-test.run "$run")
+  [ -z "$run" ] || args+=(-test.run "$run")
   echo "0 1" >"$file.sum" # until the report says otherwise
   begin=$(date +%s%N)
   (cd "$3" && exec "$file.test" -test.v -test.paniconexit0 -test.count="$count" \
@@ -72,10 +77,10 @@ execute() { # kind import-path directory
 }
 
 export -f name compile execute
-export out count run search
+export out count run search seeds from
 
 kinds=("$@")
-[ ${#kinds[@]} -gt 0 ] || kinds=(search unit integration)
+[ ${#kinds[@]} -gt 0 ] || kinds=(search unit simulation integration)
 for kind in "${kinds[@]}"; do
   list=$(packages "$kind") || exit 2
   [ -n "$list" ] || continue

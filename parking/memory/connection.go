@@ -1,0 +1,185 @@
+package memory
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/ordering"
+	"github.com/layby-go/layby/parking"
+)
+
+// Wire carries statements to the database. It calls run to have one executed, at once or later, or not at all, and
+// returns run's error, or its own when the answer is lost. statement names the Database's method.
+type Wire func(ctx context.Context, statement string, run func() error) error
+
+// direct is a wire that always works.
+func direct(ctx context.Context, _ string, run func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return run()
+}
+
+// Connect returns a way to the database over a wire; one that always works if it is nil.
+func (d *Database) Connect(w Wire) parking.Database {
+	if w == nil {
+		w = direct
+	}
+	return &connection{d: d, wire: w}
+}
+
+type connection struct {
+	d    *Database
+	wire Wire
+}
+
+// through has f executed as one transaction. A result is only looked at when its answer arrived.
+func through[T any](ctx context.Context, c *connection, statement string, f func(t *transaction) (T, error)) (T, error) {
+	var out, none T
+	err := c.wire(ctx, statement, func() error {
+		var got T
+		err := c.d.transact(func(t *transaction) (err error) {
+			got, err = f(t)
+			return err
+		})
+		if err == nil {
+			out = got
+		}
+		return err
+	})
+	if err != nil {
+		return none, err
+	}
+	return out, nil
+}
+
+func (c *connection) Check(ctx context.Context) error {
+	return c.wire(ctx, "Check", func() error { return nil })
+}
+
+func (c *connection) Reset() {}
+
+func (c *connection) Now(ctx context.Context) (time.Time, error) {
+	return through(ctx, c, "Now", func(t *transaction) (time.Time, error) { return t.now, nil })
+}
+
+func (c *connection) WaitingIn(ctx context.Context, consumer, tier string) (int, error) {
+	return through(ctx, c, "WaitingIn", func(t *transaction) (int, error) { return t.waitingIn(consumer, tier), nil })
+}
+
+func (c *connection) PartitionCounts(ctx context.Context, consumer string) ([]int, error) {
+	return through(ctx, c, "PartitionCounts", func(t *transaction) ([]int, error) { return t.counts(consumer), nil })
+}
+
+func (c *connection) Resize(ctx context.Context, consumer string, partitions int) (int, error) {
+	return through(ctx, c, "Resize", func(t *transaction) (int, error) { return t.resize(consumer, partitions), nil })
+}
+
+func (c *connection) Take(ctx context.Context, in parking.Take) (*parking.Taken, error) {
+	return through(ctx, c, "Take", func(t *transaction) (*parking.Taken, error) { return t.take(in) })
+}
+
+func (c *connection) Load(ctx context.Context, at parking.Place) ([]ordering.ResourceState, []ordering.Row, error) {
+	type loaded struct {
+		resources []ordering.ResourceState
+		rows      []ordering.Row
+	}
+	l, err := through(ctx, c, "Load", func(t *transaction) (l loaded, _ error) {
+		for k, r := range t.resources {
+			if k.place == at {
+				r.HighWater = slices.Clone(r.HighWater)
+				l.resources = append(l.resources, r)
+			}
+		}
+		for _, e := range t.eventsOf(at) {
+			l.rows = append(l.rows, e.Row)
+		}
+		return l, nil
+	})
+	return l.resources, l.rows, err
+}
+
+func (c *connection) Bodies(ctx context.Context, at parking.Place, seqs []int64) (map[int64]layby.Event, error) {
+	return through(ctx, c, "Bodies", func(t *transaction) (map[int64]layby.Event, error) {
+		out := map[int64]layby.Event{}
+		for _, seq := range seqs {
+			e, there := t.events[eventKey{at, seq}]
+			if !there || e.Copy.Kind != ordering.Body {
+				continue
+			}
+			b := *bodyOf(e.body)
+			b.Topic, b.Partition, b.Offset, b.Type, b.Resource = e.Topic, at.Partition, e.Position.Offset, e.Type, e.Resource
+			out[seq] = b
+		}
+		return out, nil
+	})
+}
+
+func (c *connection) Commands(ctx context.Context, at parking.Place, after int64, limit int) ([]ordering.Command, error) {
+	return through(ctx, c, "Commands", func(t *transaction) (list []ordering.Command, _ error) {
+		for _, k := range byKey(t.commands) {
+			if k.Consumer == at.Consumer && k.Partition == at.Partition && !k.Executed && k.ID > after && len(list) < limit {
+				list = append(list, ordering.Command{ID: k.ID, Kind: k.Kind, Resource: k.Resource})
+			}
+		}
+		return list, nil
+	})
+}
+
+func (c *connection) Owner(ctx context.Context, at parking.Place) (parking.Owned, error) {
+	return through(ctx, c, "Owner", func(t *transaction) (parking.Owned, error) { return t.owner(at) })
+}
+
+func (c *connection) Write(ctx context.Context, b *parking.Batch) ([]ordering.Execution, error) {
+	return through(ctx, c, "Write", func(t *transaction) ([]ordering.Execution, error) { return t.write(b) })
+}
+
+func (c *connection) Results(ctx context.Context, ids []int64, at parking.Owned) ([]ordering.Execution, error) {
+	return through(ctx, c, "Results", func(t *transaction) (list []ordering.Execution, _ error) {
+		for _, id := range ids {
+			if k, there := t.commands[id]; there && k.Executed && k.at.Epoch == at.Epoch && k.at.Version == at.Version {
+				list = append(list, k.answer)
+			}
+		}
+		return list, nil
+	})
+}
+
+func (c *connection) End(ctx context.Context, e parking.Ending) (bool, error) {
+	return through(ctx, c, "End", func(t *transaction) (bool, error) { return t.end(e), nil })
+}
+
+// listenBuffer is how many announcements may wait for a listener; more are left out.
+const listenBuffer = 64
+
+func (c *connection) Listen(ctx context.Context, listening func(), found func(string)) error {
+	l := make(chan string, listenBuffer)
+	err := c.wire(ctx, "Listen", func() error {
+		c.d.mu.Lock()
+		defer c.d.mu.Unlock()
+		c.d.listeners[l] = struct{}{}
+		return nil
+	})
+	defer func() {
+		c.d.mu.Lock()
+		defer c.d.mu.Unlock()
+		delete(c.d.listeners, l)
+	}()
+	if err != nil {
+		return err
+	}
+	listening()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case text := <-l:
+			if err := c.wire(ctx, "Announce", func() error { return nil }); err != nil {
+				return err
+			}
+			found(text)
+		}
+	}
+}

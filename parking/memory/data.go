@@ -1,0 +1,100 @@
+package memory
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/ordering"
+	"github.com/layby-go/layby/parking"
+)
+
+// data is the tables. Rows are values: whoever changes one puts a new one in its place.
+type data struct {
+	lanes     map[place]lane
+	resources map[resourceKey]ordering.ResourceState
+	events    map[eventKey]event
+	letters   map[int64]Letter
+	byPlace   map[letterKey]int64 // ids of letters
+	commands  map[int64]Command
+	audit     map[int64]Audit
+}
+
+type resourceKey struct {
+	place
+	resource string
+}
+
+type eventKey struct {
+	place
+	seq int64
+}
+
+type letterKey struct {
+	place
+	topic  ordering.TopicID
+	offset int64
+}
+
+// lane is a row of partitions.
+type lane struct {
+	parking.Owned
+	id       uuid.UUID
+	cluster  string
+	seq      int64
+	sources  map[string]parking.SourcePlace
+	tiers    map[string]parking.TierPlace
+	count    int
+	clean    bool
+	unclean  []time.Time
+	starting *ordering.Starting
+	handover []byte
+}
+
+// event is a row of parked_events.
+type event struct {
+	ordering.Row
+	letter   int64 // 0 for none
+	attempts []ordering.AttemptRecord
+	body     *layby.Event
+}
+
+func newData() *data {
+	return &data{
+		lanes: map[place]lane{}, resources: map[resourceKey]ordering.ResourceState{}, events: map[eventKey]event{},
+		letters: map[int64]Letter{}, byPlace: map[letterKey]int64{}, commands: map[int64]Command{}, audit: map[int64]Audit{},
+	}
+}
+
+// clone copies the tables; rows are never changed in place.
+func (d *data) clone() *data {
+	return &data{
+		lanes: maps.Clone(d.lanes), resources: maps.Clone(d.resources), events: maps.Clone(d.events),
+		letters: maps.Clone(d.letters), byPlace: maps.Clone(d.byPlace), commands: maps.Clone(d.commands), audit: maps.Clone(d.audit),
+	}
+}
+
+// eventsOf lists the parked events of a lane by their seq.
+func (d *data) eventsOf(at place) []event {
+	var list []event
+	for k, e := range d.events {
+		if k.place == at {
+			list = append(list, e)
+		}
+	}
+	slices.SortFunc(list, func(a, b event) int { return int(a.Seq - b.Seq) })
+	return list
+}
+
+// waits says whether an event of a resource is parked.
+func (d *data) waits(k resourceKey) bool {
+	for at, e := range d.events {
+		if at.place == k.place && e.Resource == k.resource {
+			return true
+		}
+	}
+	return false
+}

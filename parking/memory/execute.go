@@ -1,0 +1,114 @@
+package memory
+
+import (
+	"slices"
+
+	"github.com/layby-go/layby/ordering"
+)
+
+// execute is the function execute_command: the effect of a command is decided by the state that its letter or resource
+// has now.
+func (t *transaction) execute(at place, run *ordering.CommandRun) ordering.Execution {
+	out := ordering.Execution{ID: run.Command.ID}
+	c, there := t.commands[run.Command.ID]
+	if !there || c.Consumer != at.Consumer || c.Partition != at.Partition {
+		out.Void = true
+		return out
+	}
+	k := resourceKey{at, c.Resource}
+	l := t.letters[c.Letter]
+	why := t.void(&c, &l, t.resources[k])
+	if why == "" {
+		out.Row = t.effect(at, k, &c, &l, run.Seq)
+	}
+	out.Void = why != ""
+	if r, there := t.resources[k]; there {
+		r.HighWater = slices.Clone(r.HighWater)
+		out.Resource = &r
+	}
+	if !c.Executed {
+		c.Executed, c.Void, c.at, c.answer = true, why, t.lanes[at].Owned, out
+		put(t, t.commands, c.ID, c)
+	}
+	return out
+}
+
+// void says why a command can have no effect any more.
+func (t *transaction) void(c *Command, l *Letter, r ordering.ResourceState) string {
+	switch {
+	case c.Executed:
+		return "executed before"
+	case c.Letter != 0 && l.ID == 0:
+		return "the dead letter is gone"
+	case c.Letter != 0 && !l.open():
+		return "the dead letter is " + string(l.State)
+	case c.Kind == ordering.Replay && l.Event == nil:
+		return "its bytes could be read from nowhere"
+	case c.Kind == ordering.AdvanceOnce && l.Advance:
+		return "the dead letter holds nothing"
+	case c.Kind == ordering.HoldByHand && r.Hand:
+		return "held by hand already"
+	case c.Kind == ordering.Release && !r.Hand:
+		return "not held by hand"
+	}
+	return ""
+}
+
+// effect changes what a command changes, and returns the row that it made.
+func (t *transaction) effect(at place, k resourceKey, c *Command, l *Letter, seq int64) *ordering.Row {
+	r, there := t.resources[k]
+	r.Resource = c.Resource
+	switch c.Kind {
+	case ordering.Replay:
+		return t.replay(at, k, l, seq, c.ID)
+	case ordering.HoldByHand:
+		r.Hand, r.Drained = true, false
+		put(t, t.resources, k, r)
+		return nil
+	case ordering.Release:
+		r.Hand = false
+		r.Drained = r.Letter == 0 && !t.waits(k)
+		put(t, t.resources, k, r)
+		return nil
+	case ordering.Discard:
+		l.State, l.Settled = Discarded, t.now
+	case ordering.AdvanceOnce:
+		l.Advance = true
+	}
+	put(t, t.letters, l.ID, *l)
+	t.became(Executed, at, l.row(), c.ID)
+	t.became(Passed, at, l.row(), c.ID)
+	if there && r.Letter == l.Seq {
+		r.Letter = 0
+		r.Drained = !r.Hand && !t.waits(k)
+		put(t, t.resources, k, r)
+	}
+	return nil
+}
+
+// replay is the function replay_letter.
+func (t *transaction) replay(at place, k resourceKey, l *Letter, seq, command int64) *ordering.Row {
+	r, there := t.resources[k]
+	holds := !l.Advance && (there && r.Letter == l.Seq)
+	if !holds {
+		l.Seq = seq
+	}
+	l.State = Replaying
+	put(t, t.letters, l.ID, *l)
+	e := event{
+		Row: ordering.Row{
+			Seq: l.Seq, Resource: l.Resource, Topic: l.Topic, Position: l.Position, Type: l.Type, Attempt: l.Attempt,
+			Due: t.now, Since: t.now, Copy: ordering.Copy{Kind: ordering.Body}, Letter: true,
+		},
+		letter: l.ID, body: l.Event,
+	}
+	put(t, t.events, eventKey{at, l.Seq}, e)
+	r.Resource, r.Drained = l.Resource, false
+	if holds {
+		r.Letter = 0
+	}
+	put(t, t.resources, k, r)
+	t.became(Executed, at, &e.Row, command)
+	row := e.Row
+	return &row
+}

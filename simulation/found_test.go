@@ -1,0 +1,72 @@
+package simulation
+
+import (
+	"testing"
+	"time"
+)
+
+// quiet is a plan in which nothing happens yet.
+func quiet(members int, partitions int32) *plan {
+	return &plan{
+		span: seconds, members: members,
+		setup: setup{
+			topics: []string{"a"}, partitions: partitions, brokers: 1, ordering: "park", hold: true, tiers: []time.Duration{time.Second},
+			maxSpan: 100, workers: 4, handlerTimeout: time.Second, produceTimeout: time.Second,
+		},
+	}
+}
+
+// TestFound has the stories of what runs of the simulation found, each red before it was mended.
+func TestFound(t *testing.T) {
+	for name, p := range map[string]func() *plan{
+		"a stuck handler comes back while its result waits for the lease": stuckWithoutLease,
+		"heartbeats wait behind a connection that is being made":          heartbeatsBehindADial,
+		"a hold by another name under block":                              holdUnderBlock,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if out := p().run(t); out.failed() {
+				t.Errorf("%s\n%s", out.summary(), out.text)
+			}
+		})
+	}
+}
+
+// stuckWithoutLease cuts a member off while a handler ignores its context: it is found to be stuck, and comes back, while the
+// lease has lapsed. Its resource must be free in the next tenure.
+func stuckWithoutLease() *plan {
+	p := quiet(1, 1)
+	p.setup.handlerTimeout = 2500 * time.Millisecond
+	p.events = []planned{{topic: "a", resource: "r0", script: script{kind: deaf, fails: 1, takes: 4500 * time.Millisecond}}}
+	p.faults = []fault{{at: 900 * time.Millisecond, takes: 5 * time.Second, kind: kafkaSilent}}
+	return p
+}
+
+// heartbeatsBehindADial breaks a member's connections and lets no new one come about. The lease ends in time all the same:
+// the handler is told to stop before the next owner starts.
+func heartbeatsBehindADial() *plan {
+	p := quiet(2, 2)
+	for i := range int32(2) { // one of them is the member's that is cut off
+		p.events = append(p.events, planned{
+			at: 1500 * time.Millisecond, topic: "a", partition: i, resource: "r" + string('0'+i), script: script{kind: succeeds, takes: 4 * time.Second},
+		})
+	}
+	p.faults = []fault{
+		{at: 2 * time.Second, takes: 300 * time.Millisecond, kind: kafkaWeather, weather: weather{lost: 1}},
+		{at: 2050 * time.Millisecond, takes: 8 * time.Second, kind: kafkaSilent},
+	}
+	p.setup.handlerTimeout = 5 * time.Second
+	return p
+}
+
+// holdUnderBlock holds a resource by its name while a dead letter holds the partition, and releases it.
+func holdUnderBlock() *plan {
+	p := quiet(1, 1)
+	p.setup.ordering = "block"
+	p.events = []planned{
+		{topic: "a", resource: "r0", script: script{kind: poison}},
+		{topic: "a", resource: "r1", script: script{kind: succeeds}},
+	}
+	p.orders = []order{{at: time.Second, kind: "hold"}, {at: 2 * time.Second, kind: "release"}}
+	return p
+}

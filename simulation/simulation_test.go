@@ -1,0 +1,96 @@
+package simulation
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/layby-go/layby/verify"
+)
+
+var (
+	seeds = flag.Int("seeds", 20, "how many seeds to run")
+	from  = flag.Uint64("from", 1, "the first seed")
+)
+
+// TestSeeds runs one plan after another.
+func TestSeeds(t *testing.T) {
+	for i := range *seeds {
+		seed := *from + uint64(i) //nolint:gosec // not negative
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			p := makePlan(seed)
+			out := p.run(t)
+			if !out.failed() {
+				return
+			}
+			small := shrink(t, p, out)
+			file := filepath.Join(os.TempDir(), fmt.Sprintf("layby-seed-%d.txt", seed))
+			if err := os.WriteFile(file, []byte(small.story()), 0o600); err != nil {
+				t.Error(err)
+			}
+			t.Errorf("seed %d: %s\nthe whole story is in %s", seed, small.summary(), file)
+		})
+	}
+}
+
+// outcome is what a run showed.
+type outcome struct {
+	p        *plan
+	report   *verify.Report
+	problems []string
+	log      []verify.Entry
+	text     string
+}
+
+// run plays a plan and judges it.
+func (p *plan) run(t *testing.T) *outcome {
+	t.Helper()
+	out := &outcome{p: p}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, p)
+		w.play()
+		w.mend()
+		w.rest()
+		w.close()
+		w.store.conclude()
+		out.log = w.journal.entries()
+		out.problems = w.problems
+		out.text = w.logs.text.String()
+	})
+	out.report = verify.Run(out.log, verify.Options{Ordering: verify.Ordering(p.setup.ordering)})
+	return out
+}
+
+func (o *outcome) failed() bool { return len(o.problems) > 0 || len(o.report.Violations) > 0 }
+
+// kinds are what went wrong, without where.
+func (o *outcome) kinds() []string {
+	var out []string
+	if len(o.problems) > 0 {
+		out = append(out, "problem")
+	}
+	for _, v := range o.report.Violations {
+		if !slices.Contains(out, string(v.Check)) {
+			out = append(out, string(v.Check))
+		}
+	}
+	return out
+}
+
+func (o *outcome) summary() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d events, %d members, %s\n", len(o.p.events), o.p.members, o.p.span.name)
+	for i, v := range o.report.Violations[:min(5, len(o.report.Violations))] {
+		fmt.Fprintf(&b, "  %d: %v\n", i+1, v)
+	}
+	for _, text := range o.problems {
+		fmt.Fprintf(&b, "  %s\n", text)
+	}
+	return b.String()
+}

@@ -1,0 +1,177 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/layby-go/layby/ordering"
+	"github.com/layby-go/layby/parking"
+	"github.com/layby-go/layby/parking/memory"
+	"github.com/layby-go/layby/verify"
+)
+
+// store is the database of a run, and the person who works with it.
+type store struct {
+	*memory.Database
+	w *world
+}
+
+func newStore(w *world) *store {
+	s := &store{Database: memory.New(nil), w: w}
+	kinds := map[memory.Became]verify.Kind{
+		memory.Parked: verify.KindParked, memory.Recorded: verify.KindRecorded, memory.Passed: verify.KindPassed,
+	}
+	s.Watch(func(c memory.Change) {
+		if kind, ok := kinds[c.Became]; ok {
+			w.journal.add(verify.Entry{Kind: kind, Topic: c.Topic, Partition: c.Partition, Offset: c.Offset})
+		}
+	})
+	return s
+}
+
+// openStore is a member's way to the database.
+func (w *world) openStore(m *member) *parking.Store {
+	return parking.OpenOn(w.store.Connect(m.wire), parking.Options{Instance: m.name, Log: slog.New(w.logs.handler(m.name))})
+}
+
+var errBroken = errors.New("the connection broke")
+
+// wire carries statements over the member's path to the database.
+func (m *member) wire(ctx context.Context, _ string, run func() error) error {
+	f := m.store.fate()
+	if m.store.refusing() {
+		return errRefused
+	}
+	if !m.store.pass(f.delay, ctx.Done()) {
+		if f.late {
+			m.w.busy.Add(1)
+			go func() { // it was sent, and is executed although nobody waits for it
+				defer m.w.busy.Done()
+				m.store.pass(f.answerDelay, nil)
+				_ = run()
+			}()
+		}
+		return context.Cause(ctx)
+	}
+	if m.store.refusing() && !f.late || f.lost {
+		return errBroken
+	}
+	err := run()
+	if f.unanswered || m.store.refusing() {
+		return errBroken
+	}
+	if !m.store.pass(f.answerDelay, ctx.Done()) {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// order does what a person asks for, if there is something to ask it for.
+func (s *store) order(o *order) {
+	var id int64
+	var err error
+	switch o.kind {
+	case "hold", "release":
+		n := o.n % (s.w.p.resources())
+		resource, partition := fmt.Sprintf("r%d", n), int32(n)%s.w.p.setup.partitions //nolint:gosec // small
+		if o.kind == "hold" {
+			id, err = s.Hold(group, resource, "as planned", partition)
+		} else {
+			id, err = s.Release(group, resource, "as planned", memory.AnyPartition)
+		}
+	default:
+		open := s.open()
+		if len(open) == 0 {
+			return
+		}
+		letter := open[o.n%len(open)]
+		switch o.kind {
+		case "replay":
+			id, err = s.Replay(letter.ID, "as planned")
+		case "discard":
+			id, err = s.Discard(letter.ID, "as planned")
+		default:
+			id, err = s.Advance(letter.ID, "as planned")
+		}
+	}
+	s.w.logs.say("-- a person: %s %d: command %d, %v", o.kind, o.n, id, err)
+}
+
+// open are the letters that somebody can still decide about.
+func (s *store) open() []memory.Letter {
+	return slices.DeleteFunc(s.Letters(), func(l memory.Letter) bool { return l.State != memory.Dead && l.State != memory.Awaiting })
+}
+
+// mend releases what is held by hand, and decides about most letters.
+func (s *store) mend() {
+	for _, r := range s.Resources() {
+		if r.Hand {
+			_, _ = s.Release(group, r.ResourceState.Resource, "mended", r.Partition)
+		}
+	}
+	for _, c := range s.Commands() {
+		if c.Kind == ordering.HoldByHand && !c.Executed {
+			_, _ = s.Release(group, c.Resource, "mended", c.Partition)
+		}
+	}
+	for i, l := range s.open() {
+		switch i % 5 {
+		case 0:
+		case 1:
+			_, _ = s.Discard(l.ID, "mended")
+		default:
+			_, _ = s.Replay(l.ID, "mended")
+		}
+	}
+}
+
+// replayAll has all letters run again that somebody can still decide about.
+func (s *store) replayAll() {
+	for _, l := range s.open() {
+		_, _ = s.Replay(l.ID, "all is mended")
+	}
+}
+
+// states are where events are stored now.
+func (s *store) states() map[verify.Position]verify.State {
+	out := map[verify.Position]verify.State{}
+	type key struct {
+		partition int32
+		resource  string
+	}
+	held := map[key]bool{}
+	for _, r := range s.Resources() {
+		held[key{r.Partition, r.ResourceState.Resource}] = r.Letter != 0 || r.Hand
+	}
+	for _, l := range s.Letters() {
+		at := verify.Position{Topic: l.Topic, Partition: l.Partition, Offset: l.Position.Offset}
+		switch l.State {
+		case memory.Dead, memory.Awaiting:
+			out[at] = verify.StateDead
+		case memory.Healed:
+			out[at] = verify.StateHealed
+		case memory.Discarded:
+			out[at] = verify.StateDiscarded
+		case memory.Replaying:
+			out[at] = verify.StateParked
+		}
+	}
+	for _, x := range s.Waiting() {
+		at := verify.Position{Topic: x.Topic, Partition: x.Partition, Offset: x.Position.Offset}
+		out[at] = verify.StateParked
+		if held[key{x.Partition, x.Row.Resource}] {
+			out[at] = verify.StateHeld
+		}
+	}
+	return out
+}
+
+// conclude notes where each event is at the end.
+func (s *store) conclude() {
+	for at, state := range s.states() {
+		s.w.journal.add(verify.Entry{Kind: verify.KindStored, Topic: at.Topic, Partition: at.Partition, Offset: at.Offset, State: state})
+	}
+}
