@@ -25,11 +25,11 @@ const (
 // statements are a batch in the order of its effects, the fence first.
 func (p *postgres) statements(b *Batch) ([]statement, error) {
 	w := b.Content
-	sources, err := json.Marshal(b.Sources)
+	sources, err := document(b.Sources)
 	if err != nil {
 		return nil, err
 	}
-	tiers, err := json.Marshal(b.Tiers)
+	tiers, err := document(b.Tiers)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (p *postgres) statements(b *Batch) ([]statement, error) {
 		return nil, err
 	}
 	list := []statement{{sql: p.sql.fence, args: []any{
-		b.Consumer, b.Partition, b.At.Epoch, b.At.Owner, b.At.Version, w.Seq, string(sources), string(tiers), starting, w.Started,
+		b.Consumer, b.Partition, b.At.Epoch, b.At.Owner, b.At.Version, w.Seq, sources, tiers, starting, w.Started,
 	}}}
 	add := func(n int, sql string, args func() []any) {
 		if n > 0 {
@@ -69,6 +69,15 @@ func (p *postgres) statements(b *Batch) ([]statement, error) {
 	add(len(w.Commands), p.sql.execute, func() []any { return commandArgs(w.Commands) })
 	list[len(list)-1].commands = len(w.Commands) > 0
 	return list, nil
+}
+
+// document is a JSON object, also without any member.
+func document[V any](of map[string]V) (string, error) {
+	if of == nil {
+		return "{}", nil
+	}
+	b, err := json.Marshal(of)
+	return string(b), err
 }
 
 func bytesOf(ids []string) [][]byte {

@@ -64,7 +64,11 @@ func (t *transaction) write(b *parking.Batch) ([]ordering.Execution, error) {
 	}
 	var out []ordering.Execution
 	for i := range w.Commands {
-		out = append(out, t.execute(at, &w.Commands[i]))
+		e, err := t.execute(at, &w.Commands[i])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
 	}
 	return out, nil
 }
@@ -76,10 +80,6 @@ func (t *transaction) became(b Became, at place, r *ordering.Row, command int64)
 }
 
 func (t *transaction) reserve(at place, r *ordering.Reservation) error {
-	k := eventKey{at, r.Row.Seq}
-	if _, there := t.events[k]; there {
-		return failure(codeUnique, `duplicate key value violates unique constraint "parked_events_pkey"`, fmt.Sprintf("Key (consumer, partition, seq)=(%s, %d, %d) already exists.", at.Consumer, at.Partition, k.seq))
-	}
 	e := event{Row: r.Row, attempts: slices.Clone(r.Attempts)}
 	e.Topic, e.Type, e.Tier = columns.Text(e.Topic, 0), columns.Text(e.Type, 0), columns.Text(e.Tier, 0)
 	e.Due, e.Since = columnTime(e.Due), t.now
@@ -94,8 +94,21 @@ func (t *transaction) reserve(at place, r *ordering.Reservation) error {
 		e.letter = t.byPlace[letterKey{at, e.Position.Topic, e.Position.Offset}]
 	}
 	e.Letter = e.letter != 0
-	put(t, t.events, k, e)
+	if err := t.park(at, e); err != nil {
+		return err
+	}
 	t.became(Parked, at, &e.Row, 0)
+	return nil
+}
+
+// park inserts a row.
+func (t *transaction) park(at place, e event) error {
+	k := eventKey{at, e.Seq}
+	if _, there := t.events[k]; there {
+		return failure(codeUnique, `duplicate key value violates unique constraint "parked_events_pkey"`,
+			fmt.Sprintf("Key (consumer, partition, seq)=(%s, %d, %d) already exists.", at.Consumer, at.Partition, k.seq))
+	}
+	put(t, t.events, k, e)
 	return nil
 }
 

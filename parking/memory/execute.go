@@ -8,18 +8,20 @@ import (
 
 // execute is the function execute_command: the effect of a command is decided by the state that its letter or resource
 // has now.
-func (t *transaction) execute(at place, run *ordering.CommandRun) ordering.Execution {
-	out := ordering.Execution{ID: run.Command.ID}
+func (t *transaction) execute(at place, run *ordering.CommandRun) (out ordering.Execution, err error) {
+	out.ID = run.Command.ID
 	c, there := t.commands[run.Command.ID]
 	if !there || c.Consumer != at.Consumer || c.Partition != at.Partition {
 		out.Void = true
-		return out
+		return out, nil
 	}
 	k := resourceKey{at, c.Resource}
 	l := t.letters[c.Letter]
 	why := t.void(&c, &l, t.resources[k])
 	if why == "" {
-		out.Row = t.effect(at, k, &c, &l, run.Seq)
+		if out.Row, err = t.effect(at, k, &c, &l, run.Seq); err != nil {
+			return out, err
+		}
 	}
 	out.Void = why != ""
 	if r, there := t.resources[k]; there {
@@ -30,7 +32,7 @@ func (t *transaction) execute(at place, run *ordering.CommandRun) ordering.Execu
 		c.Executed, c.Void, c.at, c.answer = true, why, t.lanes[at].Owned, out
 		put(t, t.commands, c.ID, c)
 	}
-	return out
+	return out, nil
 }
 
 // void says why a command can have no effect any more.
@@ -55,7 +57,7 @@ func (t *transaction) void(c *Command, l *Letter, r ordering.ResourceState) stri
 }
 
 // effect changes what a command changes, and returns the row that it made.
-func (t *transaction) effect(at place, k resourceKey, c *Command, l *Letter, seq int64) *ordering.Row {
+func (t *transaction) effect(at place, k resourceKey, c *Command, l *Letter, seq int64) (*ordering.Row, error) {
 	r, there := t.resources[k]
 	r.Resource = c.Resource
 	switch c.Kind {
@@ -64,12 +66,12 @@ func (t *transaction) effect(at place, k resourceKey, c *Command, l *Letter, seq
 	case ordering.HoldByHand:
 		r.Hand, r.Drained = true, false
 		put(t, t.resources, k, r)
-		return nil
+		return nil, nil
 	case ordering.Release:
 		r.Hand = false
 		r.Drained = r.Letter == 0 && !t.waits(k)
 		put(t, t.resources, k, r)
-		return nil
+		return nil, nil
 	case ordering.Discard:
 		l.State, l.Settled = Discarded, t.now
 	case ordering.AdvanceOnce:
@@ -83,11 +85,11 @@ func (t *transaction) effect(at place, k resourceKey, c *Command, l *Letter, seq
 		r.Drained = !r.Hand && !t.waits(k)
 		put(t, t.resources, k, r)
 	}
-	return nil
+	return nil, nil
 }
 
 // replay is the function replay_letter.
-func (t *transaction) replay(at place, k resourceKey, l *Letter, seq, command int64) *ordering.Row {
+func (t *transaction) replay(at place, k resourceKey, l *Letter, seq, command int64) (*ordering.Row, error) {
 	r, there := t.resources[k]
 	holds := !l.Advance && (there && r.Letter == l.Seq)
 	if !holds {
@@ -102,13 +104,14 @@ func (t *transaction) replay(at place, k resourceKey, l *Letter, seq, command in
 		},
 		letter: l.ID, body: l.Event,
 	}
-	put(t, t.events, eventKey{at, l.Seq}, e)
+	if err := t.park(at, e); err != nil {
+		return nil, err
+	}
 	r.Resource, r.Drained = l.Resource, false
 	if holds {
 		r.Letter = 0
 	}
 	put(t, t.resources, k, r)
 	t.became(Executed, at, &e.Row, command)
-	row := e.Row
-	return &row
+	return &e.Row, nil
 }

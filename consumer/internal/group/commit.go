@@ -64,8 +64,10 @@ func (g *Group) Commit(ctx context.Context, list []Commit) error {
 }
 
 func (g *Group) commitAll(ctx context.Context, list []Commit) error {
-	g.commits.Lock()
-	defer g.commits.Unlock()
+	if err := g.commits.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer g.commits.Release(1)
 	deadline := time.Now().Add(rebalanceWait)
 	for {
 		err := g.commitOnce(ctx, list)

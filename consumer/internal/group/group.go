@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/layby-go/layby/config"
 	"github.com/layby-go/layby/ordering"
@@ -110,7 +111,7 @@ type Group struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
-	commits sync.Mutex // one commit at a time, so that an older one can't overtake
+	commits *semaphore.Weighted // one commit at a time, so that an older one can't overtake
 
 	mu       sync.Mutex
 	assigned map[string]map[int32]bool
@@ -132,6 +133,7 @@ func Join(ctx context.Context, cfg Config, cb Callbacks) (*Group, error) {
 	g := &Group{
 		cfg: cfg, cb: cb, assigned: map[string]map[int32]bool{}, lanes: map[int32]*holding{},
 		reading: map[string]map[int32]bool{}, shares: map[int32]*reader{}, ids: map[string]ordering.TopicID{},
+		commits: semaphore.NewWeighted(1),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	if err := g.connect(ctx); err != nil {
