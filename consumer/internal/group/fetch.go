@@ -3,11 +3,11 @@ package group
 import (
 	"context"
 	"maps"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -58,7 +58,7 @@ func (g *Group) share(partition int32) *reader {
 // polls lets what changes the set of partitions run between two polls, never during one: a poll must not hand over what
 // it took before the change.
 type polls struct {
-	mu        sync.Mutex // held during a poll and its handing over
+	turn      *semaphore.Weighted // a poll and its handing over, or what runs between two
 	waiting   atomic.Int32
 	interrupt atomic.Pointer[context.CancelFunc]
 }
@@ -69,8 +69,9 @@ func (p *polls) between(f func()) {
 	if cancel := p.interrupt.Load(); cancel != nil {
 		(*cancel)()
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	if p.turn.Acquire(context.Background(), 1) == nil { // it never ends
+		defer p.turn.Release(1)
+	}
 	p.waiting.Add(-1)
 	f()
 }
@@ -79,8 +80,10 @@ func (p *polls) between(f func()) {
 func (p *polls) one(ctx context.Context, poll func(ctx context.Context)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	if p.turn.Acquire(ctx, 1) != nil {
+		return
+	}
+	defer p.turn.Release(1)
 	p.interrupt.Store(&cancel)
 	if p.waiting.Load() > 0 {
 		return

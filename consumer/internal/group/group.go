@@ -167,6 +167,7 @@ func (g *Group) connect(ctx context.Context) error {
 		return fmt.Errorf("make a Kafka client: %w", err)
 	}
 	for i := range g.readers {
+		g.readers[i].polls.turn = semaphore.NewWeighted(1)
 		g.readers[i].client, err = kgo.NewClient(slices.Concat(g.cfg.Client, g.cfg.hooks("read-"+strconv.Itoa(i)), g.readOptions())...)
 		if err != nil {
 			g.disconnect()
