@@ -47,7 +47,7 @@ integration: ## Run the tests against real Kafka and Postgres
 .PHONY: proof
 proof: ## The long version: a wider search, fuzzing, the integration tests again and again
 	LAYBY_PROOF=1 TIMEOUT=2h scripts/test.sh search
-	SEEDS=1000 TIMEOUT=1h scripts/test.sh simulation
+	LAYBY_PROOF=1 SEEDS=1000 TIMEOUT=2h scripts/test.sh simulation
 	scripts/fuzz.sh $(FUZZ_TIME)
 	LAYBY_PROOF=1 COUNT=$(REPETITION) TIMEOUT=1h scripts/test.sh integration
 

@@ -55,8 +55,11 @@ func (d *demo) summarize(ctx context.Context) (*summary, error) {
 		return nil, err
 	}
 	calls := d.service.journal.snapshot()
+	if err := d.writeLog(logOf(d.scenario, calls, st, d.killing)); err != nil {
+		return nil, err
+	}
 	return &summary{
-		scenario: d.scenario, stored: st, groups: groups, findings: verify(d.scenario, calls, st, d.killing),
+		scenario: d.scenario, stored: st, groups: groups, findings: check(d.scenario, calls, st, d.killing),
 		busiest: busiest(calls), handling: lastSuccess(calls).Sub(d.began), total: time.Since(d.started),
 		killing: d.killing, members: d.fleet.size(), stopped: !d.opts.Keep,
 	}, nil
@@ -74,6 +77,7 @@ func (d *demo) keep(ctx context.Context) error {
 		{"Postgres", url},
 		{"configuration", d.config},
 		{"members' logs", filepath.Join(d.dir, "member-*.log")},
+		{"check the run", fmt.Sprintf("%s verify %s", program, d.logFile())},
 		{"look", fmt.Sprintf("psql '%s'", url)},
 		{"", fmt.Sprintf("%s dls list -c %s", program, d.config)},
 		{"replay", fmt.Sprintf("psql '%s' -c \"select layby.replay(id, 'mended') from layby.dead_letters where state = 'dead'\"", url)},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/layby-go/layby/verify"
 )
 
 const (
@@ -108,8 +111,8 @@ func (d *demo) close() error {
 		errs = append(errs, d.fleet.stop())
 	}
 	if d.service != nil {
-		if d.keepDir {
-			errs = append(errs, d.writeJournal())
+		if _, err := os.Stat(d.logFile()); d.keepDir && errors.Is(err, fs.ErrNotExist) { // it did not come to the checks
+			errs = append(errs, d.writeLog(logOf(d.scenario, d.service.journal.snapshot(), &stored{}, d.killing)))
 		}
 		errs = append(errs, d.service.close())
 	}
@@ -120,19 +123,22 @@ func (d *demo) close() error {
 		errs = append(errs, d.database.close())
 	}
 	if d.keepDir {
-		d.screen.print(fmt.Sprintf("\nThe members' logs and the service's journal are in %s\n", d.dir))
+		d.screen.print(fmt.Sprintf("\nThe members' logs, and what the run was checked by (layby verify), are in %s\n", d.dir))
 	} else {
 		errs = append(errs, os.RemoveAll(d.dir))
 	}
 	return errors.Join(errs...)
 }
 
-func (d *demo) writeJournal() error {
-	f, err := os.Create(filepath.Join(d.dir, "calls.jsonl"))
+// logFile is where the log of the run is, in the format of layby verify.
+func (d *demo) logFile() string { return filepath.Join(d.dir, "log.jsonl") }
+
+func (d *demo) writeLog(log []verify.Entry) error {
+	f, err := os.Create(d.logFile())
 	if err != nil {
 		return err
 	}
-	return errors.Join(writeCalls(f, d.service.journal.snapshot()), f.Close())
+	return errors.Join(verify.Write(f, log), f.Close())
 }
 
 // set starts the servers and the first members, and waits until these share all partitions.

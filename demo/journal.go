@@ -1,8 +1,6 @@
 package demo
 
 import (
-	"encoding/json"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -10,27 +8,25 @@ import (
 
 // call is one call of the service: a handler start, as the called side saw it.
 type call struct {
-	Partition int32     `json:"partition"`
-	Offset    int64     `json:"offset"`
-	Order     string    `json:"order"`
-	Step      int       `json:"step"`
-	Attempt   int       `json:"attempt"`
-	Member    int       `json:"member"`
-	Started   time.Time `json:"started"`
-	Ended     time.Time `json:"ended,omitzero"`
-	Status    int       `json:"status"`
+	Partition int32
+	Offset    int64
+	Order     string
+	Step      int
+	Attempt   int
+	Token     int64
+	Member    int
+	Started   time.Time
+	Ended     time.Time
+	Status    int
 	// From and To number the starts and ends of all calls in the order in which they happened, so that no clock decides
 	// what came first. To is 0 while the call runs.
-	From int `json:"from"`
-	To   int `json:"to"`
+	From int
+	To   int
 
 	event *event // nil when the position is none of the demo's
 }
 
 func (c *call) ok() bool { return c.Status >= 200 && c.Status < 300 }
-
-// ended tells whether the call had ended when the numbered moment came.
-func (c *call) endedBy(moment int) bool { return c.To != 0 && c.To < moment }
 
 // journal is everything that the service saw. It is safe for concurrent use.
 type journal struct {
@@ -98,17 +94,6 @@ func (j *journal) snapshot() []call {
 		list[i] = *c
 	}
 	return list
-}
-
-// writeCalls writes calls as lines of JSON.
-func writeCalls(w io.Writer, calls []call) error {
-	enc := json.NewEncoder(w)
-	for i := range calls {
-		if err := enc.Encode(&calls[i]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // byEvent groups calls by their event, in the order of their starts.

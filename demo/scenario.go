@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 )
 
@@ -173,16 +172,4 @@ func afflict(events []*event, rnd *rand.Rand) {
 			e.fate = a.fate
 		}
 	}
-}
-
-// ofOrder lists the events of each order, in their order.
-func (s *scenario) ofOrder() map[int][]*event {
-	by := map[int][]*event{}
-	for _, e := range s.events {
-		by[e.order] = append(by[e.order], e)
-	}
-	for _, list := range by {
-		slices.SortFunc(list, func(a, b *event) int { return a.n - b.n })
-	}
-	return by
 }

@@ -24,6 +24,7 @@ const (
 
 	positionHeader = "Layby-Position"
 	attemptHeader  = "Layby-Attempt"
+	tokenHeader    = "Layby-Fencing-Token"
 
 	eventsPath   = "/events/"
 	paymentsPath = "/payments/"
@@ -122,6 +123,7 @@ func (v *service) arrived(r *http.Request) *call {
 	c := &call{Partition: -1, Offset: -1}
 	c.Member, _ = strconv.Atoi(r.PathValue("member"))
 	c.Attempt, _ = strconv.Atoi(r.Header.Get(attemptHeader))
+	c.Token, _ = strconv.ParseInt(r.Header.Get(tokenHeader), 10, 64)
 	if p, ok := parsePosition(r.Header.Get(positionHeader)); ok {
 		c.Partition, c.Offset = p.partition, p.offset
 		if e := v.scenario.at[p]; e != nil {

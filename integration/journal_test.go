@@ -2,9 +2,12 @@ package integration
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/layby-go/layby/verify"
 )
 
 // call is one call of the service: a handler start, as the called side saw it.
@@ -33,6 +36,19 @@ const gone = 499
 const died = 599
 
 func (c *call) ok() bool { return c.status >= 200 && c.status < 300 }
+
+// outcome is what the answer was to the consumer.
+func (c *call) outcome() verify.Outcome {
+	switch {
+	case c.ok():
+		return verify.OutcomeSucceeded
+	case c.status == gone:
+		return verify.OutcomeCancelled
+	case c.status == http.StatusServiceUnavailable:
+		return verify.OutcomeUnavailable
+	}
+	return verify.OutcomeFailed
+}
 
 func (c *call) String() string {
 	end := "runs"

@@ -74,17 +74,17 @@ type tester interface {
 	Fatal(args ...any)
 }
 
-// real is Postgres.
-type real struct {
+// postgres is the real one.
+type postgres struct {
 	t      tester // of the run that lasts
 	pool   *pgxpool.Pool
 	schema string
 	db     parking.Database
 }
 
-func newReal(t *testing.T) *real {
+func newReal(t *testing.T) *postgres {
 	t.Helper()
-	r := &real{t: t, schema: stack.Name(t, "layby")}
+	r := &postgres{t: t, schema: stack.Name(t, "layby")}
 	c, err := parking.PoolConfig(stack.SharedPostgres(t).NewDatabase(t), 8)
 	if err != nil {
 		t.Fatal(err)
@@ -102,15 +102,15 @@ func newReal(t *testing.T) *real {
 	return r
 }
 
-func (r *real) database() parking.Database { return r.db }
+func (r *postgres) database() parking.Database { return r.db }
 
-func (r *real) sql(text string) string { return migrations.Render(text, r.schema) }
+func (r *postgres) sql(text string) string { return migrations.Render(text, r.schema) }
 
 var commandNames = map[ordering.CommandKind]string{
 	ordering.Replay: "replay", ordering.Discard: "discard", ordering.AdvanceOnce: "advance", ordering.HoldByHand: "hold", ordering.Release: "release",
 }
 
-func (r *real) ask(kind ordering.CommandKind, consumer string, at letterAt, resource string, partition int32, reason string) (id int64, err error) {
+func (r *postgres) ask(kind ordering.CommandKind, consumer string, at letterAt, resource string, partition int32, reason string) (id int64, err error) {
 	if kind == ordering.HoldByHand || kind == ordering.Release {
 		var p *int32
 		if partition != memory.AnyPartition {
@@ -125,7 +125,7 @@ func (r *real) ask(kind ordering.CommandKind, consumer string, at letterAt, reso
 	return id, err
 }
 
-func (r *real) letters(consumer string) (out []letter) {
+func (r *postgres) letters(consumer string) (out []letter) {
 	rows, err := r.pool.Query(r.t.Context(), r.sql(`select partition, topic_id, source_offset, seq, resource, topic, event_type, state,
 		policy = 'advance', attempt, deaths, error_class, error_text, has_bytes, settled_at is not null, key, value, headers_raw,
 		coalesce(timestamp_ms, 0), (select count(*) from {{schema}}.dead_letter_attempts a where a.letter_id = d.id)
@@ -152,7 +152,7 @@ func (r *real) letters(consumer string) (out []letter) {
 	return out
 }
 
-func (r *real) commands(consumer string) (out []command) {
+func (r *postgres) commands(consumer string) (out []command) {
 	rows, err := r.pool.Query(r.t.Context(), r.sql(`select id, kind, resource, executed_at is not null, coalesce(result->>'void', '')
 		from {{schema}}.commands where consumer = $1 order by id`), consumer)
 	if err != nil {
@@ -177,7 +177,7 @@ func (r *real) commands(consumer string) (out []command) {
 	return out
 }
 
-func (r *real) audited(consumer string) (n int) {
+func (r *postgres) audited(consumer string) (n int) {
 	if err := r.pool.QueryRow(r.t.Context(), r.sql("select count(*) from {{schema}}.audit_log where consumer = $1"), consumer).Scan(&n); err != nil {
 		r.t.Fatal(err)
 	}
@@ -213,8 +213,9 @@ func (w *twin) ask(kind ordering.CommandKind, consumer string, at letterAt, reso
 		return w.Advance(id, reason)
 	case ordering.HoldByHand:
 		return w.Hold(consumer, resource, reason, partition)
+	default:
+		return w.Release(consumer, resource, reason, partition)
 	}
-	return w.Release(consumer, resource, reason, partition)
 }
 
 func (w *twin) letters(consumer string) (out []letter) {
@@ -270,11 +271,11 @@ func code(err error) string {
 }
 
 // differ says where two values differ; empty when they don't.
-func differ(what string, real, twin any) string {
-	if reflect.DeepEqual(real, twin) {
+func differ(what string, pg, twin any) string {
+	if reflect.DeepEqual(pg, twin) {
 		return ""
 	}
-	return fmt.Sprintf("%s\nPostgres %+v\ntwin     %+v\n", what, real, twin)
+	return fmt.Sprintf("%s\nPostgres %+v\ntwin     %+v\n", what, pg, twin)
 }
 
 // loaded is a lane as Load has it, in an order that can be compared, without the times that a database sets.

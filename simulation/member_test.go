@@ -167,13 +167,14 @@ func (m *member) handle(ctx context.Context, e *layby.Event) error {
 	call, runs := m.w.journal.started(m.name, e)
 	m.mu.Unlock()
 	var told atomic.Int64 // when it was told to stop
-	defer context.AfterFunc(ctx, func() {
+	forget := context.AfterFunc(ctx, func() {
 		m.w.busy.Add(1)
 		defer m.w.busy.Done()
 		m.awake()
 		told.Store(time.Now().UnixNano())
 		m.w.journal.add(verify.Entry{Kind: verify.KindCancelled, Call: call})
-	})()
+	})
+	defer forget()
 	err := m.w.behave(ctx, e, runs)
 	m.awake()
 	if ctx.Err() != nil {

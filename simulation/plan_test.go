@@ -233,22 +233,21 @@ const everyHost = -1
 type faultKind string
 
 const (
-	crash         faultKind = "crash"
-	stopMember    faultKind = "stop"
-	addMember     faultKind = "add"
-	freeze        faultKind = "freeze"
-	kafkaRefuses  faultKind = "kafka refuses"
-	kafkaSilent   faultKind = "kafka silent"
-	kafkaWeather  faultKind = "kafka weather"
-	storeRefuses  faultKind = "postgres refuses"
-	storeSilent   faultKind = "postgres silent"
-	storeWeather  faultKind = "postgres weather"
-	brokerErrors  faultKind = "broker errors"
-	leadersMove   faultKind = "leaders move"
-	tooLarge      faultKind = "too large"
-	unavailable   faultKind = "payments away"
-	slowHandlers  faultKind = "slow handlers"
-	storeRefusals faultKind = "postgres refuses content"
+	crash        faultKind = "crash"
+	stopMember   faultKind = "stop"
+	addMember    faultKind = "add"
+	freeze       faultKind = "freeze"
+	kafkaRefuses faultKind = "kafka refuses"
+	kafkaSilent  faultKind = "kafka silent"
+	kafkaWeather faultKind = "kafka weather"
+	storeRefuses faultKind = "postgres refuses"
+	storeSilent  faultKind = "postgres silent"
+	storeWeather faultKind = "postgres weather"
+	brokerErrors faultKind = "broker errors"
+	leadersMove  faultKind = "leaders move"
+	tooLarge     faultKind = "too large"
+	unavailable  faultKind = "payments away"
+	slowHandlers faultKind = "slow handlers"
 )
 
 func (f *fault) String() string {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -16,18 +17,27 @@ import (
 var (
 	seeds = flag.Int("seeds", 20, "how many seeds to run")
 	from  = flag.Uint64("from", 1, "the first seed")
+	first = flag.Bool("first", false, "stop at the first seed that fails, and look for no shorter story")
 )
 
 // TestSeeds runs one plan after another.
 func TestSeeds(t *testing.T) {
+	var enough atomic.Bool
 	for i := range *seeds {
 		seed := *from + uint64(i) //nolint:gosec // not negative
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
+			if enough.Load() {
+				return
+			}
 			p := makePlan(seed)
 			out := p.run(t)
 			if !out.failed() {
 				return
+			}
+			if *first {
+				enough.Store(true)
+				t.Fatalf("found by seed %d: %v\n%s", seed, out.kinds(), out.summary())
 			}
 			small := shrink(t, p, out)
 			file := filepath.Join(os.TempDir(), fmt.Sprintf("layby-seed-%d.txt", seed))
@@ -57,6 +67,7 @@ func (p *plan) run(t *testing.T) *outcome {
 		w.play()
 		w.mend()
 		w.rest()
+		w.bytesLost()
 		w.close()
 		w.store.conclude()
 		out.log = w.journal.entries()

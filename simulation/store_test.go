@@ -75,7 +75,7 @@ func (s *store) order(o *order) {
 	var err error
 	switch o.kind {
 	case "hold", "release":
-		n := o.n % (s.w.p.resources())
+		n := o.n % s.w.p.resources()
 		resource, partition := fmt.Sprintf("r%d", n), int32(n)%s.w.p.setup.partitions //nolint:gosec // small
 		if o.kind == "hold" {
 			id, err = s.Hold(group, resource, "as planned", partition)
@@ -109,7 +109,7 @@ func (s *store) open() []memory.Letter {
 func (s *store) mend() {
 	for _, r := range s.Resources() {
 		if r.Hand {
-			_, _ = s.Release(group, r.ResourceState.Resource, "mended", r.Partition)
+			_, _ = s.Release(group, r.Resource, "mended", r.Partition)
 		}
 	}
 	for _, c := range s.Commands() {
@@ -144,7 +144,7 @@ func (s *store) states() map[verify.Position]verify.State {
 	}
 	held := map[key]bool{}
 	for _, r := range s.Resources() {
-		held[key{r.Partition, r.ResourceState.Resource}] = r.Letter != 0 || r.Hand
+		held[key{r.Partition, r.Resource}] = r.Letter != 0 || r.Hand
 	}
 	for _, l := range s.Letters() {
 		at := verify.Position{Topic: l.Topic, Partition: l.Partition, Offset: l.Position.Offset}
@@ -162,7 +162,7 @@ func (s *store) states() map[verify.Position]verify.State {
 	for _, x := range s.Waiting() {
 		at := verify.Position{Topic: x.Topic, Partition: x.Partition, Offset: x.Position.Offset}
 		out[at] = verify.StateParked
-		if held[key{x.Partition, x.Row.Resource}] {
+		if held[key{x.Partition, x.Resource}] {
 			out[at] = verify.StateHeld
 		}
 	}

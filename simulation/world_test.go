@@ -234,6 +234,7 @@ func (w *world) begin(f *fault) {
 		w.brokers.ShufflePartitionLeaders()
 		w.brokers.RehashCoordinators()
 		return
+	default:
 	}
 	for _, m := range w.hosts(f) {
 		w.strike(m, f)
@@ -275,6 +276,7 @@ func (w *world) strike(m *member, f *fault) {
 		m.store.block()
 	case storeWeather:
 		m.store.setWeather(f.weather)
+	default: // it strikes no member
 	}
 }
 
@@ -309,6 +311,7 @@ func (w *world) end(f *fault) {
 				m.store.setWeather(weather{})
 			}
 		}
+	default: // it has no end
 	}
 }
 
@@ -369,6 +372,15 @@ func (w *world) problem(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	w.logs.say("-- %s", text)
 	w.problems = append(w.problems, text)
+}
+
+// bytesLost says which event can be read from nowhere any more: no run takes records from a broker.
+func (w *world) bytesLost() {
+	for _, l := range w.store.Letters() {
+		if l.Class == "Lost" {
+			w.problem("%s/%d@%d of %q: %s", l.Topic, l.Partition, l.Position.Offset, l.Resource, l.Text)
+		}
+	}
 }
 
 // left says what is not done yet.

@@ -74,16 +74,27 @@ func (r *Report) loss(h *history, partial bool) {
 	}
 }
 
+// order looks at what was not settled when a call started, and at what the same owner had started before: events that ran
+// already may run again, but in their order.
 func (r *Report) order(h *history, lines []*line) {
 	for _, l := range lines {
-		settled := 0 // so many of the first were settled when the last call began
+		settled := 0              // so many of the first were settled when the last call began
+		last := map[int64]*call{} // by token, the call of the furthest event
 		for _, c := range l.calls {
-			ahead := l.events[:l.index[h.events[c.at]]]
+			at := l.index[h.events[c.at]]
+			ahead := l.events[:at]
 			for settled < len(ahead) && ahead[settled].settled() < c.from {
 				settled++
 			}
-			if settled < len(ahead) {
+			before := last[c.token]
+			switch {
+			case settled < len(ahead):
 				r.add(CheckOrder, c.at, "%v started before %v was settled or passed", c, ahead[settled].at)
+			case h.events[c.at].died():
+			case c.token != 0 && before != nil && l.index[h.events[before.at]] > at:
+				r.add(CheckOrder, c.at, "%v started after %v, under the same token", c, before)
+			default:
+				last[c.token] = c
 			}
 		}
 	}
@@ -103,7 +114,7 @@ func (r *Report) exclusion(h *history, lines []*line) {
 					r.Frozen++
 					continue
 				}
-				if a.token < b.token && a.told < b.from {
+				if a.token < b.token && a.told < b.from && a.member != b.member {
 					r.Ignored++
 					continue
 				}
@@ -146,7 +157,17 @@ func (h *history) committed(p Position, before int) bool {
 }
 
 func (r *Report) fencing(h *history) {
+	type lease struct {
+		partition int32
+		token     int64
+	}
+	owner := map[lease]string{}
 	for _, c := range h.calls {
+		if k := (lease{c.at.Partition, c.token}); owner[k] == "" {
+			owner[k] = c.member
+		} else if c.token != 0 && owner[k] != c.member {
+			r.add(CheckFencing, c.at, "%v started under token %d, which is member %s's", c, c.token, owner[k])
+		}
 		switch {
 		case c.late > c.from:
 		case h.stale(c):

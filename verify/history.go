@@ -80,6 +80,11 @@ type event struct {
 	state    State
 }
 
+// died says that the event was given up on at some time: a replay runs it when it is told to.
+func (e *event) died() bool {
+	return e.passed != never || e.state == StateDead || e.state == StateHealed || e.state == StateDiscarded
+}
+
 // settled is when later events of the resource could start.
 func (e *event) settled() int {
 	if e.success != nil {
@@ -255,6 +260,9 @@ func (h *history) became(i int, in *Entry) {
 	case KindPassed:
 		e.passed = min(e.passed, i)
 	case KindStored:
+		if e.state != "" && e.state != in.State {
+			h.contradiction(e.at, "it is stored as %s and as %s", e.state, in.State)
+		}
 		e.state = in.State
 	}
 }
@@ -263,10 +271,10 @@ func (h *history) started(i int, in *Entry, open map[string]*call) {
 	e := h.events[in.position()]
 	switch {
 	case e == nil:
-		h.wrong = append(h.wrong, Violation{Check: CheckBytes, At: in.position(), Text: fmt.Sprintf("call %s runs it, and it was never produced", in.Call)})
+		h.wrong = append(h.wrong, Violation{Check: CheckBytes, At: in.position(), Text: fmt.Sprintf("call %s runs it, and it was never produced", in.Call), Calls: []string{in.Call}})
 		return
 	case in.Sum != "" && e.sum != "" && in.Sum != e.sum:
-		h.wrong = append(h.wrong, Violation{Check: CheckBytes, At: e.at, Text: fmt.Sprintf("call %s has other bytes than what was produced", in.Call)})
+		h.wrong = append(h.wrong, Violation{Check: CheckBytes, At: e.at, Text: fmt.Sprintf("call %s has other bytes than what was produced", in.Call), Calls: []string{in.Call}})
 	}
 	c := &call{
 		name: in.Call, member: in.Member, at: e.at, attempt: in.Attempt, token: in.Token, from: i, to: never, told: never, began: in.At,

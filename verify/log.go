@@ -127,6 +127,18 @@ func Read(r io.Reader) ([]Entry, error) {
 	return log, nil
 }
 
+// Write writes a log as Read reads it.
+func Write(w io.Writer, log []Entry) error {
+	b := bufio.NewWriter(w)
+	enc := json.NewEncoder(b)
+	for i := range log {
+		if err := enc.Encode(&log[i]); err != nil {
+			return err
+		}
+	}
+	return b.Flush()
+}
+
 func parse(line []byte) (Entry, error) {
 	var e Entry
 	d := json.NewDecoder(bytes.NewReader(line))

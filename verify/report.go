@@ -17,7 +17,7 @@ const (
 	CheckExclusion Check = "exclusion" // G2: no two calls of a resource at once
 	CheckRecorded  Check = "recorded"  // G3: no run after a recorded success
 	CheckRepeats   Check = "repeats"   // G3: no run after a success, but for a crash in between
-	CheckFencing   Check = "fencing"   // G7: no start under an older token than an earlier start's
+	CheckFencing   Check = "fencing"   // G7: no start under an older token than an earlier start's, or another member's
 	CheckBytes     Check = "bytes"     // G8: what is handled is what was produced
 	CheckCommits   Check = "commits"   // G1: no commit goes back, or past an event that is neither settled, nor passed, nor parked
 	CheckAttempts  Check = "attempts"  // the budget is kept, and spent by failures of the event only
@@ -58,6 +58,8 @@ type Violation struct {
 	Check Check    `json:"check"`
 	At    Position `json:"position"`
 	Text  string   `json:"text"`
+	// Calls names the calls that it is about, the later one first.
+	Calls []string `json:"calls,omitempty"`
 }
 
 func (v Violation) String() string { return fmt.Sprintf("%s: %v: %s", v.Check, v.At, v.Text) }
@@ -104,8 +106,15 @@ func Run(log []Entry, opts Options) *Report {
 	return r
 }
 
+// add notes a violation; calls among the arguments are those that it is about.
 func (r *Report) add(c Check, at Position, format string, args ...any) {
-	r.Violations = append(r.Violations, Violation{Check: c, At: at, Text: fmt.Sprintf(format, args...)})
+	v := Violation{Check: c, At: at, Text: fmt.Sprintf(format, args...)}
+	for _, arg := range args {
+		if about, ok := arg.(*call); ok {
+			v.Calls = append(v.Calls, about.name)
+		}
+	}
+	r.Violations = append(r.Violations, v)
 }
 
 // unchecked lists what could not be looked at, so that no silence is taken for a proof.

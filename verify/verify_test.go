@@ -13,7 +13,7 @@ import (
 // story builds a log from short words, a second apart:
 //
 //	new n R       event n of resource R is produced
-//	run c n M     call c of event n starts at member M, attempt 1; a=N, t=N and sum=S say more
+//	run c n M     call c of event n starts at member M, attempt 1, under a token of its own; a=N, t=N and sum=S say more
 //	ok|fail|away|cancel c, tell c to stop
 //	commit n, park n, record n, pass n, crash M, freeze M, thaw M, cut M, reach M
 //	is n STATE    where event n is stored at the end
@@ -21,6 +21,7 @@ import (
 func story(t *testing.T, lines ...string) []verify.Entry {
 	t.Helper()
 	var log []verify.Entry
+	tokens := map[string]int64{}
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	number := func(s string) (n int64) {
 		if _, err := fmt.Sscan(s, &n); err != nil {
@@ -57,7 +58,10 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 		case "new":
 			e.Offset, e.Resource, e.Sum = number(w[1]), w[2], "sum "+w[1]
 		case "run":
-			e.Call, e.Offset, e.Member, e.Attempt, e.Token, e.Sum = w[1], number(w[2]), w[3], 1, 1, "sum "+w[2]
+			if tokens[w[3]] == 0 {
+				tokens[w[3]] = int64(len(tokens) + 1)
+			}
+			e.Call, e.Offset, e.Member, e.Attempt, e.Token, e.Sum = w[1], number(w[2]), w[3], 1, tokens[w[3]], "sum "+w[2]
 			for _, more := range w[4:] {
 				switch name, value, _ := strings.Cut(more, "="); name {
 				case "a":
@@ -101,7 +105,8 @@ func TestEachCheckFails(t *testing.T) {
 			[]string{"new 0 A", "park 0", "commit 1"},
 		},
 		{
-			"only an owner that was replaced succeeded", verify.CheckLoss, verify.Options{},
+			"only an owner that was replaced succeeded", verify.CheckLoss,
+			verify.Options{},
 			[]string{"new 0 A", "new 1 B", "run a 0 m", "ok a", "run b 1 n t=2", "ok b"},
 			[]string{"new 0 A", "new 1 B", "run a 0 m", "run b 1 n t=2", "ok b", "ok a"},
 		},
@@ -112,7 +117,8 @@ func TestEachCheckFails(t *testing.T) {
 			[]string{"new 0 A", "run c 0 m", "ok c", "is 0 dead"},
 		},
 		{
-			"an event waits to run again, and nothing had happened to the member", verify.CheckLoss, verify.Options{},
+			"an event waits to run again, and nothing had happened to the member", verify.CheckLoss,
+			verify.Options{},
 			[]string{"new 0 A", "run c 0 m", "ok c", "crash m", "is 0 held"},
 			[]string{"new 0 A", "crash m", "run c 0 m", "ok c", "is 0 held"},
 		},
@@ -127,6 +133,12 @@ func TestEachCheckFails(t *testing.T) {
 			verify.Options{},
 			[]string{"new 0 A", "new 1 A", "run a 0 m", "fail a", "pass 0", "run b 1 m", "ok b"},
 			[]string{"new 0 A", "new 1 A", "run a 0 m", "fail a", "run b 1 m", "ok b", "pass 0"},
+		},
+		{
+			"an owner goes back", verify.CheckOrder,
+			verify.Options{},
+			[]string{"new 0 A", "new 1 A", "run a 0 m", "ok a", "run b 1 m", "ok b", "crash m", "run c 0 n", "ok c", "run d 1 n", "ok d"},
+			[]string{"new 0 A", "new 1 A", "run a 0 m", "ok a", "run b 1 m", "ok b", "crash m", "run d 1 n", "ok d", "run c 0 n", "ok c"},
 		},
 		{
 			"another resource of the partition overtakes under block", verify.CheckOrder,
@@ -227,7 +239,7 @@ func TestEachCheckFails(t *testing.T) {
 			"a failure spends no attempt", verify.CheckAttempts,
 			verify.Options{},
 			[]string{"new 0 A", "run a 0 m a=2", "fail a", "crash m", "run b 0 n a=2", "ok b"},
-			[]string{"new 0 A", "run a 0 m a=2", "fail a", "run b 0 n a=2", "ok b"},
+			[]string{"new 0 A", "run a 0 m a=2", "fail a", "run b 0 m a=2", "ok b"},
 		},
 		{
 			"an attempt comes too early", verify.CheckDelays, delays,
@@ -239,6 +251,12 @@ func TestEachCheckFails(t *testing.T) {
 			verify.Options{},
 			[]string{"new 0 A", "is 0 dead"},
 			[]string{"new 0 A", "is 0 dead", "new 0 A"},
+		},
+		{
+			"an event is in two states", verify.CheckLog,
+			verify.Options{},
+			[]string{"new 0 A", "is 0 dead", "is 0 dead"},
+			[]string{"new 0 A", "is 0 dead", "is 0 parked"},
 		},
 		{
 			"a call starts twice", verify.CheckLog,
@@ -297,7 +315,7 @@ func TestAFrozenOwnerIsCountedApart(t *testing.T) {
 		t.Errorf("%d beside the successor, want 2; violations %v", r.Frozen, r.Violations)
 	}
 	r = verify.Run(story(t, "new 0 A", "run a 0 old t=2", "freeze old", "run b 0 new t=2", "ok b", "thaw old", "ok a"), verify.Options{})
-	if len(r.Violations) != 1 || r.Violations[0].Check != verify.CheckExclusion {
+	if len(r.Violations) != 2 || r.Violations[0].Check != verify.CheckExclusion || r.Violations[1].Check != verify.CheckFencing {
 		t.Errorf("under the same token nothing tells the two apart: %v", r.Violations)
 	}
 }

@@ -42,8 +42,6 @@ type Letter struct {
 	Settled   time.Time
 }
 
-func (l *Letter) place() place { return place{Consumer: l.Consumer, Partition: l.Partition} }
-
 func (l *Letter) row() *ordering.Row { return &ordering.Row{Topic: l.Topic, Position: l.Position} }
 
 // open says that somebody can still decide about it.

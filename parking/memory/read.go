@@ -64,7 +64,7 @@ func (d *Database) Resources() []Resource {
 		if c := compare(place{Consumer: a.Consumer, Partition: a.Partition}, place{Consumer: b.Consumer, Partition: b.Partition}); c != 0 {
 			return c
 		}
-		return cmpString(a.ResourceState.Resource, b.ResourceState.Resource)
+		return cmpString(a.Resource, b.Resource)
 	})
 	return out
 }
