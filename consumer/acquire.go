@@ -361,6 +361,7 @@ func (ln *lane) coreConfig(loaded *parking.Loaded) ordering.Config {
 func (ln *lane) start(cfg ordering.Config, loaded *parking.Loaded, starts map[string]group.Start) {
 	ln.core = ordering.New(cfg, loaded.State)
 	loaded.State = ordering.State{}
+	ln.away(false) // a try before this one may have ended while Postgres was away
 	ln.works = ln.c.pool.Lane(pool.Callbacks{
 		Deliver: ln.deliver, Returned: ln.returned, Allowed: ln.c.group.Lease().Good,
 		Gate: func(g ordering.Gate) { ln.box.put(func(d *delivery) { d.Gates = append(d.Gates, g) }) },

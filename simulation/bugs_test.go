@@ -46,20 +46,27 @@ func TestBugsAreFound(t *testing.T) {
 	}
 }
 
-var foundLine = regexp.MustCompile(`found by seed (\d+): \[(.*)\]`)
+var (
+	foundLine = regexp.MustCompile(`found by seed (\d+): \[(.*)\]`)
+	storyLine = regexp.MustCompile(`--- FAIL: TestFound/\w+`)
+)
 
-// find builds the broken engine and runs seeds until one fails, in one of the ways that the bug's scope names.
+// find builds the broken engine and runs seeds until one fails, in one of the ways that the bug's scope names. The stories of
+// what was found before may fail as well.
 func find(ctx context.Context, b *bugs.Bug, overlay string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-ldflags=-s -w", "-count=1", "-overlay", overlay,
 		"-run", "^TestSeeds$|^TestFound$", ".", "-seeds", bugSeeds, "-first")
 	out, err := cmd.CombinedOutput()
 	var failed *exec.ExitError
 	found := foundLine.FindStringSubmatch(string(out))
+	story := storyLine.Find(out)
 	switch {
 	case err == nil:
 		return "", fmt.Errorf("%s seeds find nothing wrong", bugSeeds)
 	case !errors.As(err, &failed):
 		return string(out), err
+	case story != nil:
+		return string(story), nil
 	case found == nil:
 		return string(out), fmt.Errorf("the seeds did not run: %w", err)
 	}

@@ -22,6 +22,7 @@ func TestFound(t *testing.T) {
 		"a stuck handler comes back while its result waits for the lease": stuckWithoutLease,
 		"heartbeats wait behind a connection that is being made":          heartbeatsBehindADial,
 		"a hold by another name under block":                              holdUnderBlock,
+		"a tenure that did not begin can't be ended either":               neverBegun,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -68,5 +69,15 @@ func holdUnderBlock() *plan {
 		{topic: "a", resource: "r1", script: script{kind: succeeds}},
 	}
 	p.orders = []order{{at: time.Second, kind: "hold"}, {at: 2 * time.Second, kind: "release"}}
+	return p
+}
+
+// neverBegun has Postgres go away while a lane is taken, and come back for the next try. The lane must know that it is back.
+func neverBegun() *plan {
+	p := quiet(1, 1)
+	p.events = []planned{{at: 5 * time.Second, topic: "a", resource: "r0", script: script{kind: flaky, fails: 1}}}
+	p.breaks = func(statement string, n int) bool {
+		return statement == "PartitionCounts" && n == 0 || statement == "End" && n < 10
+	}
 	return p
 }

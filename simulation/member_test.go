@@ -30,6 +30,7 @@ type member struct {
 
 	mu      sync.Mutex
 	dead    bool
+	died    time.Time
 	stopped bool
 	cuts    int           // how often the servers were not to be relied on
 	frozen  chan struct{} // set while it is frozen, closed when it is thawed
@@ -77,7 +78,7 @@ func (m *member) listen(ctx context.Context) {
 // crash ends a member without a word.
 func (m *member) crash() {
 	m.mu.Lock()
-	m.dead = true
+	m.dead, m.died = true, time.Now()
 	m.w.journal.add(verify.Entry{Kind: verify.KindCrashed, Member: m.name})
 	m.mu.Unlock()
 	m.thaw()
@@ -166,6 +167,11 @@ func (m *member) handle(ctx context.Context, e *layby.Event) error {
 	}
 	call, runs := m.w.journal.started(m.name, e)
 	m.mu.Unlock()
+	if s := m.w.planned(e).script; s.kind == kills && runs < s.fails && !m.w.mended.Load() {
+		m.crash()
+		m.w.wanted.Add(1)
+		return errDead
+	}
 	var told atomic.Int64 // when it was told to stop
 	forget := context.AfterFunc(ctx, func() {
 		m.w.busy.Add(1)
@@ -255,6 +261,16 @@ func (m *member) stop() {
 	m.stopped = true
 	m.mu.Unlock()
 	m.cancel()
+}
+
+// deadFor is how long ago a member crashed, 0 if it did not.
+func (m *member) deadFor() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.dead {
+		return 0
+	}
+	return time.Since(m.died)
 }
 
 // gone says that a member crashed or was stopped.

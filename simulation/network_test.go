@@ -27,9 +27,12 @@ type path struct {
 	gate    chan struct{} // set while nothing passes, in either direction; closed when it does again
 	refuses bool
 	links   map[*link]struct{}
+	over    chan struct{} // closed at the end of the run: what is on its way is lost
 }
 
-func newPath(random *rand.Rand) *path { return &path{random: random, links: map[*link]struct{}{}} }
+func newPath(random *rand.Rand) *path {
+	return &path{random: random, links: map[*link]struct{}{}, over: make(chan struct{})}
+}
 
 // fate is what happens to one request.
 type fate struct {
@@ -122,6 +125,8 @@ func (p *path) pass(delay time.Duration, giveUp <-chan struct{}) bool {
 		case <-gate:
 		case <-giveUp:
 			return false
+		case <-p.over:
+			return false
 		}
 	}
 	if delay <= 0 {
@@ -133,6 +138,8 @@ func (p *path) pass(delay time.Duration, giveUp <-chan struct{}) bool {
 	case <-t.C:
 		return true
 	case <-giveUp:
+		return false
+	case <-p.over:
 		return false
 	}
 }

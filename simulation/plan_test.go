@@ -16,7 +16,12 @@ type plan struct {
 	faults  []fault
 	orders  []order
 	members int
+	killers int
+	breaks  func(statement string, n int) bool // the connection of the n-th of its kind; nil for none
 }
+
+// maxKillers bounds how many events of a plan end processes: each time costs a session.
+const maxKillers = 2
 
 // span is the scale of a run's times.
 type span struct {
@@ -116,7 +121,8 @@ const (
 	corrects behaviour = "corrects" // needs a correction likewise
 	exhausts behaviour = "exhausts" // fails until all is mended
 	panics   behaviour = "panics"
-	deaf     behaviour = "deaf" // ignores its context for a while
+	deaf     behaviour = "deaf"  // ignores its context for a while
+	kills    behaviour = "kills" // ends the process
 )
 
 // makePlan works out what a seed stands for.
@@ -198,7 +204,11 @@ func (p *plan) resources() int {
 
 func (p *plan) trouble(r *rand.Rand) script {
 	s := script{takes: rand64(r, 20*time.Millisecond)}
-	switch r.IntN(16) {
+	switch r.IntN(18) {
+	case 7:
+		if p.killers++; p.killers <= maxKillers {
+			s.kind, s.fails = kills, 1+r.IntN(6)
+		}
 	case 0:
 		s.kind = poison
 	case 1:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 
 	"github.com/layby-go/layby/ordering"
 	"github.com/layby-go/layby/parking"
@@ -17,10 +18,21 @@ import (
 type store struct {
 	*memory.Database
 	w *world
+
+	mu     sync.Mutex
+	counts map[string]int // statements by their kind
+}
+
+// count counts a statement, from 0.
+func (s *store) count(statement string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts[statement]++
+	return s.counts[statement] - 1
 }
 
 func newStore(w *world) *store {
-	s := &store{Database: memory.New(nil), w: w}
+	s := &store{Database: memory.New(nil), w: w, counts: map[string]int{}}
 	kinds := map[memory.Became]verify.Kind{
 		memory.Parked: verify.KindParked, memory.Recorded: verify.KindRecorded, memory.Passed: verify.KindPassed,
 	}
@@ -40,8 +52,11 @@ func (w *world) openStore(m *member) *parking.Store {
 var errBroken = errors.New("the connection broke")
 
 // wire carries statements over the member's path to the database.
-func (m *member) wire(ctx context.Context, _ string, run func() error) error {
+func (m *member) wire(ctx context.Context, statement string, run func() error) error {
 	f := m.store.fate()
+	if m.w.p.breaks != nil && m.w.p.breaks(statement, m.w.store.count(statement)) {
+		return errBroken
+	}
 	if m.store.refusing() {
 		return errRefused
 	}

@@ -46,6 +46,7 @@ type world struct {
 	slower atomic.Int64   // nanoseconds that each run takes longer
 	busy   sync.WaitGroup // handlers that run, and statements that nobody waits for
 	broken []*kfake.FaultHandle
+	wanted atomic.Int64 // members to be started in the place of those that an event killed
 
 	problems []string
 }
@@ -181,10 +182,48 @@ func (w *world) play() {
 		o := &w.p.orders[i]
 		steps = append(steps, step{o.at, func() { w.store.order(o) }})
 	}
+	for at := time.Duration(0); at < w.p.span.length; at += w.p.span.session / 2 {
+		steps = append(steps, step{at, func() {}})
+	}
 	slices.SortStableFunc(steps, func(a, b step) int { return int(a.at - b.at) })
 	for _, s := range steps {
 		time.Sleep(s.at - time.Since(w.began))
+		w.supervise()
 		s.do()
+	}
+}
+
+// supervise starts members anew that an event killed, and has the broker notice who is gone.
+func (w *world) supervise() {
+	for range w.wanted.Swap(0) {
+		w.start()
+	}
+	w.expire()
+}
+
+// expire removes members from the group that died longer than a session ago. The broker forgets to, of one that died
+// between joining and its first word after it.
+func (w *world) expire() {
+	info := w.brokers.GroupInfo(group)
+	if info == nil {
+		return
+	}
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group = group
+	for _, in := range info.Members {
+		for _, m := range w.members {
+			if m.name == in.ClientID && m.deadFor() > 2*w.p.span.session {
+				gone := kmsg.NewLeaveGroupRequestMember()
+				gone.MemberID = in.MemberID
+				req.Members = append(req.Members, gone)
+			}
+		}
+	}
+	if len(req.Members) == 0 {
+		return
+	}
+	if _, err := req.RequestWith(context.Background(), w.producer); err != nil {
+		w.logs.say("-- could not expire members: %v", err)
 	}
 }
 
@@ -362,6 +401,7 @@ func (w *world) rest() {
 			return
 		}
 		time.Sleep(w.p.span.session / 4)
+		w.supervise()
 		if w.p.setup.ordering == "block" && w.p.setup.hold {
 			w.store.replayAll() // or the partition waits behind the letter
 		}
@@ -421,6 +461,10 @@ func (w *world) close() {
 	}
 	for _, m := range w.members {
 		<-m.ended
+	}
+	for _, m := range w.members {
+		close(m.kafka.over)
+		close(m.store.over)
 	}
 	w.busy.Wait()
 	w.producer.Close()

@@ -225,7 +225,7 @@ func (r *Report) attempts(h *history, delays []time.Duration) {
 			}
 			a := calls[i-1]
 			switch {
-			case b.attempt > a.attempt+1:
+			case b.attempt > a.attempt+1 && !h.anyCrashed(a.from, b.from): // who crashes may have been about to start it
 				r.add(CheckAttempts, e.at, "%v is attempt %d after attempt %d", b, b.attempt, a.attempt)
 			case b.attempt > a.attempt && (a.outcome == OutcomeUnavailable || a.outcome == OutcomeCancelled):
 				r.add(CheckAttempts, e.at, "%v spent an attempt, and it was %s", a, a.outcome)

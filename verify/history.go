@@ -301,6 +301,16 @@ func (h *history) crashed(member string, after, before int) bool {
 	return slices.ContainsFunc(h.crashes[member], func(at int) bool { return after < at && at < before })
 }
 
+// anyCrashed says whether any member crashed in between.
+func (h *history) anyCrashed(after, before int) bool {
+	for member := range h.crashes {
+		if h.crashed(member, after, before) {
+			return true
+		}
+	}
+	return false
+}
+
 // froze says whether a member was frozen at some moment in between.
 func (h *history) froze(member string, after, before int) bool {
 	return overlaps(h.frozen[member], after, before)
