@@ -54,7 +54,7 @@ var (
 // find builds the broken engine and runs seeds until one fails, in one of the ways that the bug's scope names. The stories of
 // what was found before may fail as well.
 func find(ctx context.Context, b *bugs.Bug, overlay string) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-ldflags=-s -w", "-count=1", "-overlay", overlay,
+	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-ldflags=-s -w", "-count=1", "-failfast", "-overlay", overlay,
 		"-run", "^TestSeeds$|^TestFound$", ".", "-seeds", bugSeeds, "-first")
 	out, err := cmd.CombinedOutput()
 	var failed *exec.ExitError

@@ -16,13 +16,16 @@ func quiet(members int, partitions int32) *plan {
 	}
 }
 
-// TestFound has the stories of what runs of the simulation found, each red before it was mended.
+// TestFound has the stories of what runs of the simulation found, each red before it was mended, and of what random plans
+// seldom meet.
 func TestFound(t *testing.T) {
 	for name, p := range map[string]func() *plan{
 		"a stuck handler comes back while its result waits for the lease": stuckWithoutLease,
 		"heartbeats wait behind a connection that is being made":          heartbeatsBehindADial,
 		"a hold by another name under block":                              holdUnderBlock,
 		"a tenure that did not begin can't be ended either":               neverBegun,
+		"a handler of the tenure before still runs":                       ghost,
+		"a write arrives when the partition is another's":                 zombieWrite,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -78,6 +81,33 @@ func neverBegun() *plan {
 	p.events = []planned{{at: 5 * time.Second, topic: "a", resource: "r0", script: script{kind: flaky, fails: 1}}}
 	p.breaks = func(statement string, n int) bool {
 		return statement == "PartitionCounts" && n == 0 || statement == "End" && n < 10
+	}
+	return p
+}
+
+// ghost cuts a member off and gives it its partition back while a handler of the old tenure still ignores its context.
+func ghost() *plan {
+	p := quiet(1, 1)
+	p.events = []planned{{topic: "a", resource: "r0", script: script{kind: deaf, fails: 1, takes: 12 * time.Second}}}
+	p.faults = []fault{{at: 500 * time.Millisecond, takes: 4 * time.Second, kind: kafkaSilent}}
+	return p
+}
+
+// zombieWrite freezes a member with a write on its way, for longer than its session: its successor has settled all when the
+// write arrives.
+func zombieWrite() *plan {
+	p := quiet(2, 2)
+	for i := range int32(2) { // one of them is the member's that is frozen
+		p.events = append(p.events, planned{topic: "a", partition: i, resource: "r" + string('0'+i), script: script{kind: flaky, fails: 1}})
+	}
+	for i := range int32(2) {
+		p.events = append(p.events, planned{
+			at: 500 * time.Millisecond, topic: "a", partition: i, resource: "r" + string('0'+i), n: 1, script: script{kind: succeeds},
+		})
+	}
+	p.faults = []fault{
+		{at: 450 * time.Millisecond, takes: 20 * time.Second, kind: storeSilent},
+		{at: 600 * time.Millisecond, takes: 4 * time.Second, kind: freeze},
 	}
 	return p
 }
