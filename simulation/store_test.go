@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/layby-go/layby/dls"
 	"github.com/layby-go/layby/ordering"
 	"github.com/layby-go/layby/parking"
 	"github.com/layby-go/layby/parking/memory"
@@ -117,7 +118,7 @@ func (s *store) order(o *order) {
 
 // open are the letters that somebody can still decide about.
 func (s *store) open() []memory.Letter {
-	return slices.DeleteFunc(s.Letters(), func(l memory.Letter) bool { return l.State != memory.Dead && l.State != memory.Awaiting })
+	return slices.DeleteFunc(s.Letters(), func(l memory.Letter) bool { return l.State != dls.Dead && l.State != dls.Awaiting })
 }
 
 // mend releases what is held by hand, and decides about most letters.
@@ -164,13 +165,13 @@ func (s *store) states() map[verify.Position]verify.State {
 	for _, l := range s.Letters() {
 		at := verify.Position{Topic: l.Topic, Partition: l.Partition, Offset: l.Position.Offset}
 		switch l.State {
-		case memory.Dead, memory.Awaiting:
+		case dls.Dead, dls.Awaiting:
 			out[at] = verify.StateDead
-		case memory.Healed:
+		case dls.Healed:
 			out[at] = verify.StateHealed
-		case memory.Discarded:
+		case dls.Discarded:
 			out[at] = verify.StateDiscarded
-		case memory.Replaying:
+		case dls.Replaying:
 			out[at] = verify.StateParked
 		}
 	}

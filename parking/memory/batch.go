@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/dls"
 	"github.com/layby-go/layby/internal/columns"
 	"github.com/layby-go/layby/ordering"
 	"github.com/layby-go/layby/parking"
@@ -133,7 +134,7 @@ func (t *transaction) succeed(at place, seq int64) {
 	}
 	t.became(Recorded, at, &e.Row, 0)
 	if l, there := t.letters[e.letter]; there {
-		l.State, l.Settled = Healed, t.now
+		l.State, l.Settled = dls.Healed, t.now
 		l.Attempts = slices.Concat(l.Attempts, e.attempts)
 		put(t, t.letters, l.ID, l)
 	}

@@ -3,6 +3,7 @@ package memory
 import (
 	"slices"
 
+	"github.com/layby-go/layby/dls"
 	"github.com/layby-go/layby/ordering"
 )
 
@@ -73,7 +74,7 @@ func (t *transaction) effect(at place, k resourceKey, c *Command, l *Letter, seq
 		put(t, t.resources, k, r)
 		return nil, nil
 	case ordering.Discard:
-		l.State, l.Settled = Discarded, t.now
+		l.State, l.Settled = dls.Discarded, t.now
 	case ordering.AdvanceOnce:
 		l.Advance = true
 	}
@@ -95,7 +96,7 @@ func (t *transaction) replay(at place, k resourceKey, l *Letter, seq, command in
 	if !holds {
 		l.Seq = seq
 	}
-	l.State = Replaying
+	l.State = dls.Replaying
 	put(t, t.letters, l.ID, *l)
 	e := event{
 		Row: ordering.Row{

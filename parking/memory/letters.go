@@ -5,20 +5,9 @@ import (
 	"time"
 
 	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/dls"
 	"github.com/layby-go/layby/internal/columns"
 	"github.com/layby-go/layby/ordering"
-)
-
-// State is the state of a dead letter, in the store's words.
-type State string
-
-// The states of dead letters.
-const (
-	Dead      State = "dead"
-	Awaiting  State = "awaiting correction"
-	Replaying State = "replaying"
-	Healed    State = "healed"
-	Discarded State = "discarded"
 )
 
 // Letter is a dead letter.
@@ -31,7 +20,7 @@ type Letter struct {
 	Topic     string
 	Position  ordering.Position
 	Type      string
-	State     State
+	State     dls.State
 	Advance   bool // its policy: later events went on
 	Attempt   int
 	Deaths    int
@@ -45,7 +34,7 @@ type Letter struct {
 func (l *Letter) row() *ordering.Row { return &ordering.Row{Topic: l.Topic, Position: l.Position} }
 
 // open says that somebody can still decide about it.
-func (l *Letter) open() bool { return l.State == Dead || l.State == Awaiting }
+func (l *Letter) open() bool { return l.State == dls.Dead || l.State == dls.Awaiting }
 
 // die writes letters, or has those that are there die again.
 func (t *transaction) die(at place, letters []ordering.Letter) error {
@@ -77,9 +66,9 @@ func (t *transaction) letter(at place, k letterKey, in *ordering.Letter) {
 		}
 		put(t, t.byPlace, k, id)
 	}
-	l.Seq, l.Type, l.State, l.Attempt = in.Row.Seq, columns.Text(in.Row.Type, columns.Indexed), Dead, in.Row.Attempt
+	l.Seq, l.Type, l.State, l.Attempt = in.Row.Seq, columns.Text(in.Row.Type, columns.Indexed), dls.Dead, in.Row.Attempt
 	if in.Awaiting {
-		l.State = Awaiting
+		l.State = dls.Awaiting
 	}
 	l.Advance = in.Policy == ordering.Advance
 	l.Deaths++

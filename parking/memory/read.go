@@ -1,8 +1,10 @@
 package memory
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/ordering"
@@ -44,10 +46,7 @@ func (d *Database) Waiting() []Waiting {
 		out = append(out, w)
 	}
 	slices.SortFunc(out, func(a, b Waiting) int {
-		if c := compare(place{Consumer: a.Consumer, Partition: a.Partition}, place{Consumer: b.Consumer, Partition: b.Partition}); c != 0 {
-			return c
-		}
-		return int(a.Seq - b.Seq)
+		return cmp.Or(strings.Compare(a.Consumer, b.Consumer), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Seq, b.Seq))
 	})
 	return out
 }
@@ -61,10 +60,8 @@ func (d *Database) Resources() []Resource {
 		out = append(out, Resource{Consumer: k.Consumer, Partition: k.Partition, ResourceState: r})
 	}
 	slices.SortFunc(out, func(a, b Resource) int {
-		if c := compare(place{Consumer: a.Consumer, Partition: a.Partition}, place{Consumer: b.Consumer, Partition: b.Partition}); c != 0 {
-			return c
-		}
-		return cmpString(a.Resource, b.Resource)
+		return cmp.Or(strings.Compare(a.Consumer, b.Consumer), cmp.Compare(a.Partition, b.Partition),
+			strings.Compare(a.Resource, b.Resource))
 	})
 	return out
 }
@@ -89,21 +86,4 @@ func byKey[V any](table map[int64]V) []V {
 		out = append(out, table[id])
 	}
 	return out
-}
-
-func compare(a, b place) int {
-	if c := cmpString(a.Consumer, b.Consumer); c != 0 {
-		return c
-	}
-	return int(a.Partition - b.Partition)
-}
-
-func cmpString(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
