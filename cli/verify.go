@@ -34,6 +34,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	ordering := flags.String("ordering", string(verify.OrderingPark), "what is kept in order: park, block or none")
 	var opts verify.Options
 	flags.DurationSliceVar(&opts.Delays, "delays", nil, "the least waits after each failed attempt, as in 0s,1m,1m")
+	flags.DurationVar(&opts.Recovery, "recovery", 0, "how long after all was mended an event may take to succeed")
 	flags.BoolVar(&opts.Partial, "partial", false, "the run had not come to rest: events that were not reached are not lost")
 	cmd.RunE = a.do(func(_ *cobra.Command, files []string) error {
 		opts.Ordering = verify.Ordering(*ordering)
@@ -42,6 +43,9 @@ func (a *app) verifyCommand() *cobra.Command {
 		}
 		if slices.ContainsFunc(opts.Delays, func(d time.Duration) bool { return d < 0 }) {
 			return usagef("--delays %v: a delay can't be negative", opts.Delays)
+		}
+		if opts.Recovery < 0 {
+			return usagef("--recovery %v: it can't be negative", opts.Recovery)
 		}
 		logs := make([][]verify.Entry, len(files))
 		for i, file := range files {

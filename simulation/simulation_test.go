@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/layby-go/layby/verify"
 )
@@ -74,7 +75,7 @@ func (p *plan) run(t *testing.T) *outcome {
 		out.problems = w.problems
 		out.text = w.logs.text.String()
 	})
-	out.report = verify.Run(out.log, verify.Options{Ordering: verify.Ordering(p.setup.ordering)})
+	out.report = verify.Run(out.log, verify.Options{Ordering: verify.Ordering(p.setup.ordering), Recovery: 24 * time.Hour})
 	return out
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/layby-go/layby/dls"
@@ -38,6 +39,9 @@ func newStore(w *world) *store {
 		memory.Parked: verify.KindParked, memory.Recorded: verify.KindRecorded, memory.Passed: verify.KindPassed,
 	}
 	s.Watch(func(c memory.Change) {
+		if c.Became == memory.Executed {
+			w.journal.add(verify.Entry{Kind: verify.KindExecuted, Command: strconv.FormatInt(c.Command, 10)})
+		}
 		if kind, ok := kinds[c.Became]; ok {
 			w.journal.add(verify.Entry{Kind: kind, Topic: c.Topic, Partition: c.Partition, Offset: c.Offset})
 		}
@@ -149,6 +153,21 @@ func (s *store) replayAll() {
 	for _, l := range s.open() {
 		_, _ = s.Replay(l.ID, "all is mended")
 	}
+}
+
+// waiting says what a person has asked for and is not done, or has held and not released.
+func (s *store) waiting() string {
+	for _, c := range s.Commands() {
+		if !c.Executed {
+			return fmt.Sprintf("command %d waits", c.ID)
+		}
+	}
+	for _, r := range s.Resources() {
+		if r.Hand {
+			return fmt.Sprintf("%q is held by hand", r.Resource)
+		}
+	}
+	return ""
 }
 
 // states are where events are stored now.

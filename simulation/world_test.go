@@ -367,6 +367,7 @@ func (w *world) mend() {
 	w.away.Store(false)
 	w.slower.Store(0)
 	w.mended.Store(true)
+	w.journal.add(verify.Entry{Kind: verify.KindMended})
 	for _, m := range w.alive() {
 		m.thaw()
 		for _, p := range []*path{m.kafka, m.store} {
@@ -437,6 +438,9 @@ func (w *world) left() string {
 		if s := stored[at]; s == verify.StateParked || s == "" && !w.journal.succeeded(at) {
 			return fmt.Sprintf("%v of %q is %q", at, e.Resource, s)
 		}
+	}
+	if waiting := w.store.waiting(); waiting != "" {
+		return waiting
 	}
 	info := w.brokers.GroupInfo(group)
 	for at, end := range produced {

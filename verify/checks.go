@@ -1,7 +1,10 @@
 package verify
 
 import (
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -251,6 +254,37 @@ func (r *Report) delays(h *history, delays []time.Duration) {
 			if waited := b.began.Sub(a.ended); waited < delays[n-1] {
 				r.add(CheckDelays, e.at, "%v started %v after %v had failed, and its delay is %v", b, waited, a, delays[n-1])
 			}
+		}
+	}
+}
+
+// ReasonPerson is the reason of a pause that a person ends.
+const ReasonPerson = "person"
+
+// ends looks at what must have come to an end.
+func (r *Report) ends(h *history, opts Options) {
+	for _, id := range h.twice {
+		r.add(CheckCommands, Position{}, "command %s was executed again", id)
+	}
+	for _, p := range slices.SortedFunc(maps.Keys(h.paused), func(a, b pause) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) }) {
+		reason := h.paused[p]
+		if reason != ReasonPerson && !opts.Partial {
+			r.add(CheckPauses, Position{Topic: p.topic, Partition: p.partition}, "member %s still pauses it (%s)", p.member, reason)
+		}
+	}
+	if opts.Recovery == 0 || h.mended.IsZero() {
+		return
+	}
+	for _, e := range h.list {
+		since := h.mended
+		if e.produced.After(since) {
+			since = e.produced
+		}
+		switch {
+		case e.state == StateParked && !opts.Partial:
+			r.add(CheckLiveness, e.at, "it is still parked")
+		case e.success != nil && e.success.ended.Sub(since) > opts.Recovery:
+			r.add(CheckLiveness, e.at, "it succeeded %v after all was mended", e.success.ended.Sub(since))
 		}
 	}
 }

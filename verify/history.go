@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -74,7 +75,8 @@ type event struct {
 	sum      string
 	calls    []*call
 	success  *call // the first
-	parked   int   // when it was first durably parked
+	produced time.Time
+	parked   int // when it was first durably parked
 	recorded int
 	passed   int
 	state    State
@@ -104,6 +106,12 @@ type lane struct {
 
 func (l lane) String() string { return fmt.Sprintf("%s/%d", l.topic, l.partition) }
 
+// pause is a partition of a topic that a member does not read.
+type pause struct {
+	member string
+	lane
+}
+
 type commit struct {
 	at     int
 	offset int64
@@ -118,16 +126,19 @@ type history struct {
 	crashes map[string][]int // of a member
 	frozen  map[string][]span
 	cut     map[string][]span
-	wrong   []Violation // entries that contradict the log
+	paused  map[pause]string // those that last, with their reason
+	twice   []string         // commands that were executed again
+	mended  time.Time        // the last time
+	wrong   []Violation      // entries that contradict the log
 	kinds   map[Kind]int
 }
 
 func arrange(log []Entry) *history {
 	h := &history{
 		events: map[Position]*event{}, commits: map[lane][]commit{}, crashes: map[string][]int{},
-		frozen: map[string][]span{}, cut: map[string][]span{}, kinds: map[Kind]int{},
+		frozen: map[string][]span{}, cut: map[string][]span{}, paused: map[pause]string{}, kinds: map[Kind]int{},
 	}
-	open := map[string]*call{}
+	open, executed := map[string]*call{}, map[string]bool{}
 	for i := range log {
 		h.kinds[log[i].Kind]++
 		if log[i].Kind == KindProduced {
@@ -136,6 +147,12 @@ func arrange(log []Entry) *history {
 	}
 	for i := range log {
 		h.take(i, &log[i], open)
+		if in := &log[i]; in.Kind == KindExecuted {
+			if executed[in.Command] {
+				h.twice = append(h.twice, in.Command)
+			}
+			executed[in.Command] = true
+		}
 	}
 	h.outdate()
 	for _, e := range h.events {
@@ -166,7 +183,7 @@ func (h *history) produced(in *Entry) {
 		return
 	}
 	h.events[in.position()] = &event{
-		at: in.position(), resource: in.Resource, sum: in.Sum, parked: never, recorded: never, passed: never,
+		at: in.position(), resource: in.Resource, sum: in.Sum, produced: in.At, parked: never, recorded: never, passed: never,
 	}
 }
 
@@ -191,6 +208,7 @@ func (h *history) take(i int, in *Entry, open map[string]*call) {
 		h.commits[l] = append(h.commits[l], commit{i, in.Offset})
 	case KindCrashed:
 		h.crashes[in.Member] = append(h.crashes[in.Member], i)
+		h.unpause(in.Member)
 		for name, c := range open {
 			if c.member == in.Member {
 				c.to = i
@@ -201,6 +219,15 @@ func (h *history) take(i int, in *Entry, open map[string]*call) {
 		begin(h.frozen, in.Member, i)
 	case KindThawed:
 		end(h.frozen, in.Member, i)
+	case KindPaused:
+		h.paused[pause{in.Member, lane{in.Topic, in.Partition}}] = in.Reason
+	case KindResumed:
+		delete(h.paused, pause{in.Member, lane{in.Topic, in.Partition}})
+	case KindStopped:
+		h.unpause(in.Member)
+	case KindMended:
+		h.mended = in.At
+	case KindExecuted:
 	case KindCut:
 		begin(h.cut, in.Member, i)
 	case KindReached:
@@ -243,6 +270,11 @@ func (h *history) outdate() {
 			}
 		}
 	}
+}
+
+// unpause forgets the pauses of a member that is gone.
+func (h *history) unpause(member string) {
+	maps.DeleteFunc(h.paused, func(p pause, _ string) bool { return p.member == member })
 }
 
 // became notes what an event is from now on.

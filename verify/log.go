@@ -43,6 +43,16 @@ const (
 	// KindPassed: topic, partition and offset of an event that later ones of its resource need not wait for: a dead letter
 	// under the policy advance, or one that a person advanced past or discarded.
 	KindPassed Kind = "passed"
+	// KindExecuted: command, which had an effect.
+	KindExecuted Kind = "executed"
+	// KindPaused: member, topic and partition that it does not read for a while; reason, if it is known.
+	KindPaused Kind = "paused"
+	// KindResumed: member, topic and partition.
+	KindResumed Kind = "resumed"
+	// KindStopped: a member that stopped in order.
+	KindStopped Kind = "stopped"
+	// KindMended: from now on all that calls and servers need is there.
+	KindMended Kind = "mended"
 	// KindStored: topic, partition, offset and state of an event at the end of the run.
 	KindStored Kind = "stored"
 )
@@ -93,6 +103,8 @@ type Entry struct {
 	Token   int64   `json:"token,omitempty"`
 	Outcome Outcome `json:"outcome,omitempty"`
 	State   State   `json:"state,omitempty"`
+	Command string  `json:"command,omitempty"`
+	Reason  string  `json:"reason,omitempty"`
 }
 
 // position of the event that the entry is about.
@@ -167,8 +179,15 @@ func (e *Entry) valid() error {
 		if !slices.Contains([]Outcome{OutcomeSucceeded, OutcomeFailed, OutcomeUnavailable, OutcomeCancelled}, e.Outcome) {
 			return fmt.Errorf("unknown outcome %q", e.Outcome)
 		}
-	case KindCrashed, KindFrozen, KindThawed, KindCut, KindReached:
+	case KindCrashed, KindFrozen, KindThawed, KindCut, KindReached, KindStopped:
 		needsMember = true
+	case KindPaused, KindResumed:
+		needsEvent, needsMember = true, true // a partition of a topic: its offset is not looked at
+	case KindMended:
+	case KindExecuted:
+		if e.Command == "" {
+			return fmt.Errorf("%s without a command", e.Kind)
+		}
 	case KindStored:
 		needsEvent = true
 		if !slices.Contains([]State{StateParked, StateHeld, StateDead, StateHealed, StateDiscarded}, e.State) {

@@ -22,13 +22,16 @@ const (
 	CheckCommits   Check = "commits"   // G1: no commit goes back, or past an event that is neither settled, nor passed, nor parked
 	CheckAttempts  Check = "attempts"  // the budget is kept, and spent by failures of the event only
 	CheckDelays    Check = "delays"    // no attempt comes earlier than its delay
+	CheckCommands  Check = "commands"  // a command has an effect once
+	CheckPauses    Check = "pauses"    // G9: no pause is without an end, but for a person's
+	CheckLiveness  Check = "liveness"  // G5, G9: once all is mended, each event succeeds, or is dead or held, in time
 )
 
 // Checks lists all checks.
 func Checks() []Check {
 	return []Check{
 		CheckLog, CheckLoss, CheckOrder, CheckExclusion, CheckRecorded, CheckRepeats, CheckFencing, CheckBytes, CheckCommits,
-		CheckAttempts, CheckDelays,
+		CheckAttempts, CheckDelays, CheckCommands, CheckPauses, CheckLiveness,
 	}
 }
 
@@ -48,6 +51,8 @@ type Options struct {
 	// Delays are the least waits after each failed attempt, the first attempt's first. An event that has one more failed
 	// attempts than there are delays is out of its budget. Empty checks neither.
 	Delays []time.Duration
+	// Recovery is how long after KindMended, or after it was produced, an event may take to succeed. 0 checks nothing.
+	Recovery time.Duration
 	// Partial says that the run was looked at before it came to rest: events that are nowhere are then not reached yet,
 	// unless an offset behind them was committed.
 	Partial bool
@@ -102,6 +107,7 @@ func Run(log []Entry, opts Options) *Report {
 	r.commits(h)
 	r.attempts(h, opts.Delays)
 	r.delays(h, opts.Delays)
+	r.ends(h, opts)
 	r.unchecked(h, opts)
 	return r
 }
@@ -138,6 +144,18 @@ func (r *Report) unchecked(h *history, opts Options) {
 	if opts.Ordering == OrderingNone {
 		r.Unchecked[CheckOrder] = "no order is kept"
 		r.Unchecked[CheckExclusion] = "no order is kept"
+	}
+	if h.kinds[KindExecuted] == 0 {
+		r.Unchecked[CheckCommands] = "no executed commands in the log"
+	}
+	if h.kinds[KindPaused] == 0 {
+		r.Unchecked[CheckPauses] = "no pauses in the log"
+	}
+	switch {
+	case opts.Recovery == 0:
+		r.Unchecked[CheckLiveness] = "the time of recovery is not given"
+	case h.mended.IsZero():
+		r.Unchecked[CheckLiveness] = "nothing is mended in the log"
 	}
 	if h.kinds[KindProduced] == 0 {
 		r.Unchecked[CheckLoss] = "no produced events in the log"

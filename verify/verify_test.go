@@ -17,6 +17,7 @@ import (
 //	ok|fail|away|cancel c, tell c to stop
 //	commit n, park n, record n, pass n, crash M, freeze M, thaw M, cut M, reach M
 //	is n STATE    where event n is stored at the end
+//	execute C, pause M [person], resume M, stop M, mend
 //	wait D        nothing happens for so long
 func story(t *testing.T, lines ...string) []verify.Entry {
 	t.Helper()
@@ -33,6 +34,7 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 		"new": verify.KindProduced, "commit": verify.KindCommitted, "park": verify.KindParked, "record": verify.KindRecorded,
 		"pass": verify.KindPassed, "crash": verify.KindCrashed, "freeze": verify.KindFrozen, "thaw": verify.KindThawed,
 		"is": verify.KindStored, "run": verify.KindStarted, "cut": verify.KindCut, "reach": verify.KindReached,
+		"execute": verify.KindExecuted, "pause": verify.KindPaused, "resume": verify.KindResumed, "stop": verify.KindStopped, "mend": verify.KindMended,
 	}
 	outcomes := map[string]verify.Outcome{
 		"ok": verify.OutcomeSucceeded, "fail": verify.OutcomeFailed, "away": verify.OutcomeUnavailable, "cancel": verify.OutcomeCancelled,
@@ -53,7 +55,15 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 			e.Kind, e.Call, e.Outcome = verify.KindEnded, w[1], outcomes[w[0]]
 		case "tell":
 			e.Kind, e.Call = verify.KindCancelled, w[1]
-		case "crash", "freeze", "thaw", "cut", "reach":
+		case "mend":
+		case "execute":
+			e.Command = w[1]
+		case "pause", "resume":
+			e.Member = w[1]
+			if len(w) > 2 {
+				e.Reason = w[2]
+			}
+		case "crash", "freeze", "thaw", "cut", "reach", "stop":
 			e.Member = w[1]
 		case "new":
 			e.Offset, e.Resource, e.Sum = number(w[1]), w[2], "sum "+w[1]
@@ -251,6 +261,30 @@ func TestEachCheckFails(t *testing.T) {
 			verify.Options{},
 			[]string{"new 0 A", "is 0 dead"},
 			[]string{"new 0 A", "is 0 dead", "new 0 A"},
+		},
+		{
+			"a command is executed twice", verify.CheckCommands,
+			verify.Options{},
+			[]string{"new 0 A", "is 0 dead", "execute x", "execute y"},
+			[]string{"new 0 A", "is 0 dead", "execute x", "execute x"},
+		},
+		{
+			"a pause has no end", verify.CheckPauses,
+			verify.Options{},
+			[]string{"new 0 A", "is 0 dead", "pause m", "pause n", "resume m", "crash n", "pause k person"},
+			[]string{"new 0 A", "is 0 dead", "pause m", "pause n", "resume m", "stop m"},
+		},
+		{
+			"an event succeeds too late", verify.CheckLiveness,
+			verify.Options{Recovery: time.Minute},
+			[]string{"new 0 A", "wait 1h", "mend", "run a 0 m", "ok a"},
+			[]string{"new 0 A", "mend", "wait 1h", "run a 0 m", "ok a"},
+		},
+		{
+			"an event is parked for ever", verify.CheckLiveness,
+			verify.Options{Recovery: time.Minute},
+			[]string{"new 0 A", "mend", "is 0 held"},
+			[]string{"new 0 A", "mend", "is 0 parked"},
 		},
 		{
 			"an event is in two states", verify.CheckLog,
