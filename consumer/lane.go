@@ -62,8 +62,8 @@ type lane struct {
 	}
 	asked int64 // the last command that was read when more may be behind it; pollCommands' own
 	again bool  // it is being let go to be acquired again; guarded by the consumer's mu
-	leave sync.Once
-	over  sync.Once
+	leave *once
+	over  *once
 	waits struct {
 		sync.Mutex
 		paused string // for what its topics are not fetched
@@ -160,7 +160,7 @@ func (c *Consumer) newLane(partition int32) *lane {
 		c: c, partition: partition, holding: c.group.Tenure(partition), ctx: ctx, cancel: cancel,
 		log: c.log.With(slog.Int("partition", int(partition))),
 		box: newMailbox(), writes: make(chan *ordering.Write, 1), reads: newQueue[ordering.Read](), cache: newCopyCache(),
-		acquired: make(chan struct{}), idle: make(chan struct{}),
+		acquired: make(chan struct{}), idle: make(chan struct{}), leave: newOnce(), over: newOnce(),
 	}
 }
 

@@ -30,7 +30,7 @@ var errLost = errors.New("layby: the partition was lost")
 // release lets the lane go in good order: nothing new starts, running handlers get until the deadline, what they did is
 // recorded, and offsets are committed with what is finished above them. Called again it waits for the first call.
 func (ln *lane) release(ctx context.Context, wait time.Duration) {
-	ln.leave.Do(func() { ln.letGo(ctx, wait) })
+	ln.leave.do(func() { ln.letGo(ctx, wait) })
 }
 
 func (ln *lane) letGo(ctx context.Context, wait time.Duration) {
@@ -138,7 +138,7 @@ func (ln *lane) commitLast(ctx context.Context) error {
 
 // end stops the tenure's goroutines and waits for them. Handlers that still run keep their resources locked for the
 // next tenure of this process (R9). Called again it waits for the first call.
-func (ln *lane) end() { ln.over.Do(ln.finish) }
+func (ln *lane) end() { ln.over.do(ln.finish) }
 
 func (ln *lane) finish() {
 	ln.cancel()

@@ -426,6 +426,9 @@ func (w *world) bytesLost() {
 
 // left says what is not done yet.
 func (w *world) left() string {
+	if waiting := w.store.waiting(); waiting != "" { // asked before the states: a command changes them
+		return waiting
+	}
 	stored := w.store.states()
 	produced := map[verify.Position]int64{}
 	for _, e := range w.journal.entries() {
@@ -438,9 +441,6 @@ func (w *world) left() string {
 		if s := stored[at]; s == verify.StateParked || s == "" && !w.journal.succeeded(at) {
 			return fmt.Sprintf("%v of %q is %q", at, e.Resource, s)
 		}
-	}
-	if waiting := w.store.waiting(); waiting != "" {
-		return waiting
 	}
 	info := w.brokers.GroupInfo(group)
 	for at, end := range produced {
