@@ -26,7 +26,6 @@ type member struct {
 
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when Run has returned
-	err    error         // of Run
 
 	mu      sync.Mutex
 	dead    bool
@@ -42,8 +41,19 @@ func (w *world) start() *member {
 	m := &member{
 		w: w, name: memberName(w.made), kafka: newPath(w.fork()), store: newPath(w.fork()), ended: make(chan struct{}),
 	}
-	var err error
-	m.c, err = consumer.New(consumer.Options{
+	m.c = m.consumer()
+	ctx, cancel := context.WithCancel(context.Background())
+	m.cancel = cancel
+	go m.run(ctx)
+	go m.listen(ctx)
+	w.members = append(w.members, m)
+	return m
+}
+
+// consumer is what the member's process runs.
+func (m *member) consumer() *consumer.Consumer {
+	w := m.w
+	c, err := consumer.New(consumer.Options{
 		Config: w.cfg, Handlers: []layby.Handler{layby.HandlerFunc(m.handle), layby.HandlerFunc(m.handle)},
 		Kafka: []kgo.Opt{kgo.SeedBrokers(w.brokers.ListenAddrs()...), kgo.Dialer(m.dial), kgo.ClientID(m.name)},
 		Store: w.openStore(m), Instance: m.name, Uptime: w.uptime, Logger: slog.New(w.logs.handler(m.name)),
@@ -51,15 +61,29 @@ func (w *world) start() *member {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	m.cancel = cancel
-	go func() {
-		defer close(m.ended)
-		m.err = m.c.Run(ctx, w.p.span.session/4)
-	}()
-	go m.listen(ctx)
-	w.members = append(w.members, m)
-	return m
+	return c
+}
+
+// run runs the consumer until the member ends. One that ends with an error, since no server could be reached when it started,
+// is started again, as a process is by whoever looks after it.
+func (m *member) run(ctx context.Context) {
+	defer close(m.ended)
+	for {
+		m.mu.Lock()
+		c := m.c
+		m.mu.Unlock()
+		err := c.Run(ctx, m.w.p.span.session/4)
+		if ctx.Err() != nil {
+			return
+		}
+		m.w.logs.say("-- %s ended: %v", m.name, err)
+		m.cut()
+		time.Sleep(time.Second)
+		m.mu.Lock()
+		m.c = m.consumer()
+		m.mu.Unlock()
+		m.reachedLater()
+	}
 }
 
 func memberName(n int) string { return "m" + string(rune('0'+n/10)) + string(rune('0'+n%10)) }
@@ -72,7 +96,13 @@ func (m *member) dial(ctx context.Context, network, address string) (net.Conn, e
 
 // listen has the consumer look for commands at once, as a process of the commands does.
 func (m *member) listen(ctx context.Context) {
-	_ = m.w.openStore(m).Listen(ctx, func(string, int32) { m.c.Notify() })
+	_ = m.w.openStore(m).Listen(ctx, func(string, int32) { m.notify() })
+}
+
+func (m *member) notify() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.c.Notify()
 }
 
 // crash ends a member without a word.

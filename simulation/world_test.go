@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -227,6 +228,21 @@ func (w *world) expire() {
 	}
 }
 
+// membership is the group as the broker has it, and who lives.
+func (w *world) membership() string {
+	var b strings.Builder
+	if info := w.brokers.GroupInfo(group); info != nil {
+		fmt.Fprintf(&b, "%s, generation %d", info.State, info.Epoch)
+		for _, m := range info.Members {
+			fmt.Fprintf(&b, ", %s has %d", m.ClientID, m.NumAssigned())
+		}
+	}
+	for _, m := range w.alive() {
+		fmt.Fprintf(&b, ", %s lives", m.name)
+	}
+	return b.String()
+}
+
 // alive are the members that run.
 func (w *world) alive() []*member {
 	return slices.DeleteFunc(slices.Clone(w.members), func(m *member) bool { return m.gone() })
@@ -398,7 +414,7 @@ func (w *world) rest() {
 			seen, at = n, time.Now()
 		}
 		if time.Since(at) > patience {
-			w.problem("nothing has happened for %v, and %s", patience, left)
+			w.problem("nothing has happened for %v, and %s; the group: %s", patience, left, w.membership())
 			return
 		}
 		time.Sleep(w.p.span.session / 4)
