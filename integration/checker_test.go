@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/layby-go/layby/verify"
@@ -106,28 +105,22 @@ func (w *world) log(x except, calls []call, stored *stored) []verify.Entry {
 	for _, e := range w.produced() {
 		known[e.position()] = true
 		entry := verify.Entry{Kind: verify.KindProduced, Topic: e.record.Topic, Partition: e.record.Partition, Offset: e.record.Offset, Resource: e.resource}
-		resource := e.resource
-		if x.ordering != "" {
-			resource = "" // it is not what the test calls so
-		}
-		entry.Sum = digest(resource, e.record.Value)
+		entry.Sum = x.digest(e.resource, e.record.Value)
 		log = append(log, entry)
 		if x.ignore != nil && x.ignore(e) {
 			entry.Kind = verify.KindPassed
 			log = append(log, entry)
 		}
 	}
-	log = append(log, verify.Merge(passed(stored), w.calls(x, calls, known))...)
+	log = append(log, verify.Merge(passed(stored), x.calls(calls, known))...)
 	for position, l := range stored.letters {
-		if _, waits := stored.parked[position]; !waits {
+		if l.State != "replaying" { // one that is waits, and is found among those
 			log = append(log, at(position, verify.Entry{Kind: verify.KindStored, State: letterStates[l.State]}))
 		}
 	}
 	for position, p := range stored.parked {
 		state := verify.StateParked
-		if l, dead := stored.letters[position]; dead && l.State != "replaying" {
-			state = letterStates[l.State] + " and waits"
-		} else if p.Held {
+		if p.Held {
 			state = verify.StateHeld
 		}
 		log = append(log, at(position, verify.Entry{Kind: verify.KindStored, State: state}))
@@ -140,42 +133,34 @@ func (w *world) log(x except, calls []call, stored *stored) []verify.Entry {
 // letterStates are the states of dead letters in the checker's words.
 var letterStates = map[string]verify.State{
 	"dead": verify.StateDead, "awaiting correction": verify.StateDead, "healed": verify.StateHealed, "discarded": verify.StateDiscarded,
-	"replaying": verify.StateParked,
 }
 
 // calls are the starts and ends that the service saw, in the order in which they happened. A call is named by its index.
-func (w *world) calls(x except, calls []call, known map[string]bool) []verify.Entry {
-	log := make([]verify.Entry, 0, 2*len(calls))
-	moment := make([]int, 0, 2*len(calls))
+func (x *except) calls(calls []call, known map[string]bool) []verify.Entry {
+	type moment struct {
+		tick  int
+		entry verify.Entry
+	}
+	var all []moment
 	for i := range calls {
 		c := &calls[i]
 		if x.others && !known[c.position] {
 			continue
 		}
-		resource := c.resource
-		if x.ordering != "" {
-			resource = ""
+		all = append(all, moment{c.from, at(c.position, verify.Entry{
+			Kind: verify.KindStarted, At: c.started, Call: strconv.Itoa(i), Member: c.member, Attempt: c.attempt, Token: c.token,
+			Sum: x.digest(c.resource, c.value),
+		})})
+		if c.to != 0 {
+			all = append(all, moment{c.to, verify.Entry{Kind: verify.KindEnded, At: c.ended, Call: strconv.Itoa(i), Outcome: c.outcome()}})
 		}
-		log = append(log, at(c.position, verify.Entry{
-			Kind: verify.KindStarted, At: c.started, Call: strconv.Itoa(i), Member: c.member, Attempt: c.attempt, Token: c.token, Sum: digest(resource, c.value),
-		}))
-		moment = append(moment, c.from)
-		if c.to == 0 {
-			continue
-		}
-		log = append(log, verify.Entry{Kind: verify.KindEnded, At: c.ended, Call: strconv.Itoa(i), Outcome: c.outcome()})
-		moment = append(moment, c.to)
 	}
-	order := make([]int, len(log))
-	for i := range order {
-		order[i] = i
+	slices.SortFunc(all, func(a, b moment) int { return a.tick - b.tick })
+	log := make([]verify.Entry, len(all))
+	for i := range all {
+		log[i] = all[i].entry
 	}
-	slices.SortFunc(order, func(a, b int) int { return moment[a] - moment[b] })
-	sorted := make([]verify.Entry, len(log))
-	for i, from := range order {
-		sorted[i] = log[from]
-	}
-	return sorted
+	return log
 }
 
 // passed are the letters that later events did not have to wait for, from when on, in that order.
@@ -209,8 +194,11 @@ func at(position string, e verify.Entry) verify.Entry {
 	return e
 }
 
-// digest stands for what a service is sent of an event.
-func digest(resource string, value []byte) string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{resource, string(value)}, "\x00")))
+// digest stands for what a service is sent of an event. Only under the usual ordering is the resource what the test calls so.
+func (x *except) digest(resource string, value []byte) string {
+	if x.ordering != "" {
+		resource = ""
+	}
+	sum := sha256.Sum256([]byte(resource + "\x00" + string(value)))
 	return hex.EncodeToString(sum[:8])
 }
