@@ -1,7 +1,7 @@
 package verify
 
 import (
-	"fmt"
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -45,7 +45,7 @@ func (h *history) lines(ordering Ordering) []*line {
 		l.events = append(l.events, e)
 	}
 	for _, c := range h.calls {
-		if !h.stale(c) {
+		if !c.stale {
 			l := of(h.events[c.at])
 			l.calls = append(l.calls, c)
 		}
@@ -61,13 +61,16 @@ func (r *Report) loss(h *history, partial bool) {
 		}
 	}
 	for _, e := range h.list {
-		calls := h.current(e)
-		done := len(calls) > 0 && calls[len(calls)-1].succeeded()
+		var last *call
+		if n := len(e.calls); n > 0 {
+			last = e.calls[n-1]
+		}
+		done := last != nil && last.succeeded()
 		waits := e.state == StateParked || e.state == StateHeld || e.state == StateDead
 		switch {
 		case e.state == StateHealed && e.success == nil:
 			r.add(CheckLoss, e.at, "it is stored as healed and never succeeded")
-		case waits && done && (e.recorded != never || !h.interrupted(calls[len(calls)-1].member, calls[len(calls)-1].to, never)):
+		case waits && done && (e.recorded != never || !h.interrupted(last.member, last.to, never)):
 			r.add(CheckLoss, e.at, "it is stored as %s, and its last call succeeded", e.state)
 		case e.state != "" || e.success != nil || e.passed != never:
 		case partial && e.at.Offset >= reached[lane{e.at.Topic, e.at.Partition}]:
@@ -134,7 +137,6 @@ func (r *Report) repeats(h *history) {
 	for _, e := range h.list {
 		for _, c := range e.calls {
 			switch {
-			case h.stale(c):
 			case e.recorded < c.from:
 				r.add(CheckRecorded, e.at, "%v started after its success was recorded", c)
 			case e.success == nil || c.from < e.success.to:
@@ -160,20 +162,16 @@ func (h *history) committed(p Position, before int) bool {
 }
 
 func (r *Report) fencing(h *history) {
-	type lease struct {
-		partition int32
-		token     int64
-	}
-	owner := map[lease]string{}
+	owner := map[tenure]string{}
 	for _, c := range h.calls {
-		if k := (lease{c.at.Partition, c.token}); owner[k] == "" {
+		if k := (tenure{c.at.Partition, c.token}); owner[k] == "" {
 			owner[k] = c.member
 		} else if c.token != 0 && owner[k] != c.member {
 			r.add(CheckFencing, c.at, "%v started under token %d, which is member %s's", c, c.token, owner[k])
 		}
 		switch {
 		case c.late > c.from:
-		case h.stale(c):
+		case c.stale:
 			r.Frozen++
 		default:
 			r.add(CheckFencing, c.at, "%v started under token %d, and a higher one was there before", c, c.token)
@@ -211,22 +209,16 @@ func (r *Report) commitsOf(l lane, events []*event, commits []commit) {
 	}
 }
 
-// current are the calls of an event that are not stale.
-func (h *history) current(e *event) []*call {
-	return slices.DeleteFunc(slices.Clone(e.calls), h.stale)
-}
-
 func (r *Report) attempts(h *history, delays []time.Duration) {
 	for _, e := range h.list {
-		calls := h.current(e)
-		for i, b := range calls {
+		for i, b := range e.calls {
 			if len(delays) > 0 && b.attempt > len(delays)+1 {
 				r.add(CheckAttempts, e.at, "%v is attempt %d of %d", b, b.attempt, len(delays)+1)
 			}
-			if i == 0 || b.attempt == 0 || calls[i-1].attempt == 0 {
+			if i == 0 || b.attempt == 0 || e.calls[i-1].attempt == 0 {
 				continue
 			}
-			a := calls[i-1]
+			a := e.calls[i-1]
 			switch {
 			case b.attempt > a.attempt+1 && !h.anyCrashed(a.from, b.from): // who crashes may have been about to start it
 				r.add(CheckAttempts, e.at, "%v is attempt %d after attempt %d", b, b.attempt, a.attempt)
@@ -241,12 +233,11 @@ func (r *Report) attempts(h *history, delays []time.Duration) {
 
 func (r *Report) delays(h *history, delays []time.Duration) {
 	for _, e := range h.list {
-		calls := h.current(e)
-		for i, b := range calls {
+		for i, b := range e.calls {
 			if i == 0 {
 				continue
 			}
-			a := calls[i-1]
+			a := e.calls[i-1]
 			n := a.attempt
 			if a.outcome != OutcomeFailed || n == 0 || n > len(delays) || b.attempt != n+1 {
 				continue
@@ -261,17 +252,19 @@ func (r *Report) delays(h *history, delays []time.Duration) {
 // ReasonPerson is the reason of a pause that a person ends.
 const ReasonPerson = "person"
 
-// ends looks at what must have come to an end.
-func (r *Report) ends(h *history, opts Options) {
-	for _, id := range h.twice {
-		r.add(CheckCommands, Position{}, "command %s was executed again", id)
-	}
-	for _, p := range slices.SortedFunc(maps.Keys(h.paused), func(a, b pause) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) }) {
-		reason := h.paused[p]
-		if reason != ReasonPerson && !opts.Partial {
+// pauses looks at those without an end.
+func (r *Report) pauses(h *history) {
+	for _, p := range slices.SortedFunc(maps.Keys(h.paused), func(a, b pause) int {
+		return cmp.Or(strings.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition), strings.Compare(a.member, b.member))
+	}) {
+		if reason := h.paused[p]; reason != ReasonPerson {
 			r.add(CheckPauses, Position{Topic: p.topic, Partition: p.partition}, "member %s still pauses it (%s)", p.member, reason)
 		}
 	}
+}
+
+// liveness looks at what took too long once all was mended.
+func (r *Report) liveness(h *history, opts Options) {
 	if opts.Recovery == 0 || h.mended.IsZero() {
 		return
 	}

@@ -4,42 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
-
-// Position is where an event lies in its source topic.
-type Position struct {
-	Topic     string
-	Partition int32
-	Offset    int64
-}
-
-// String is topic/partition@offset.
-func (p Position) String() string { return fmt.Sprintf("%s/%d@%d", p.Topic, p.Partition, p.Offset) }
-
-// MarshalText writes a position as String does.
-func (p Position) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
-
-// UnmarshalText reads what MarshalText writes.
-func (p *Position) UnmarshalText(text []byte) error {
-	s := string(text)
-	at, slash := strings.LastIndexByte(s, '@'), strings.LastIndexByte(s, '/')
-	if slash < 0 || at < slash {
-		return fmt.Errorf("%q is no position: write topic/partition@offset", s)
-	}
-	partition, err := strconv.ParseInt(s[slash+1:at], 10, 32)
-	if err != nil {
-		return fmt.Errorf("the partition of %q: %w", s, err)
-	}
-	offset, err := strconv.ParseInt(s[at+1:], 10, 64)
-	if err != nil {
-		return fmt.Errorf("the offset of %q: %w", s, err)
-	}
-	*p = Position{Topic: s[:slash], Partition: int32(partition), Offset: offset}
-	return nil
-}
 
 // never is the moment of what did not happen. Moments are places in the log.
 const never = int(^uint(0) >> 1)
@@ -59,6 +25,9 @@ type call struct {
 	// late is when the first call under a higher token started in the partition. What is found out after it counts for
 	// nothing.
 	late int
+	// stale says that it started after that because its member was frozen between its last look and the start. No consumer
+	// can prevent that.
+	stale bool
 }
 
 // succeeded says that the call settled its event.
@@ -73,8 +42,8 @@ type event struct {
 	at       Position
 	resource string
 	sum      string
-	calls    []*call
-	success  *call // the first
+	calls    []*call // those that are not stale
+	success  *call   // the first
 	produced time.Time
 	parked   int // when it was first durably parked
 	recorded int
@@ -104,7 +73,11 @@ type lane struct {
 	partition int32
 }
 
-func (l lane) String() string { return fmt.Sprintf("%s/%d", l.topic, l.partition) }
+// tenure is the time of one owner of a partition.
+type tenure struct {
+	partition int32
+	token     int64
+}
 
 // pause is a partition of a topic that a member does not read.
 type pause struct {
@@ -127,7 +100,8 @@ type history struct {
 	frozen  map[string][]span
 	cut     map[string][]span
 	paused  map[pause]string // those that last, with their reason
-	twice   []string         // commands that were executed again
+	done    map[string]bool  // commands that were executed
+	twice   []string         // those that were again
 	mended  time.Time        // the last time
 	wrong   []Violation      // entries that contradict the log
 	kinds   map[Kind]int
@@ -136,9 +110,10 @@ type history struct {
 func arrange(log []Entry) *history {
 	h := &history{
 		events: map[Position]*event{}, commits: map[lane][]commit{}, crashes: map[string][]int{},
-		frozen: map[string][]span{}, cut: map[string][]span{}, paused: map[pause]string{}, kinds: map[Kind]int{},
+		frozen: map[string][]span{}, cut: map[string][]span{}, paused: map[pause]string{}, done: map[string]bool{},
+		kinds: map[Kind]int{},
 	}
-	open, executed := map[string]*call{}, map[string]bool{}
+	open := map[string]*call{}
 	for i := range log {
 		h.kinds[log[i].Kind]++
 		if log[i].Kind == KindProduced {
@@ -147,15 +122,10 @@ func arrange(log []Entry) *history {
 	}
 	for i := range log {
 		h.take(i, &log[i], open)
-		if in := &log[i]; in.Kind == KindExecuted {
-			if executed[in.Command] {
-				h.twice = append(h.twice, in.Command)
-			}
-			executed[in.Command] = true
-		}
 	}
 	h.outdate()
 	for _, e := range h.events {
+		e.calls = slices.DeleteFunc(e.calls, func(c *call) bool { return c.stale })
 		for _, c := range e.calls {
 			if c.succeeded() && (e.success == nil || c.to < e.success.to) {
 				e.success = c
@@ -165,16 +135,6 @@ func arrange(log []Entry) *history {
 	}
 	slices.SortFunc(h.list, func(a, b *event) int { return compare(a.at, b.at) })
 	return h
-}
-
-func compare(a, b Position) int {
-	if c := strings.Compare(a.Topic, b.Topic); c != 0 {
-		return c
-	}
-	if a.Partition != b.Partition {
-		return int(a.Partition) - int(b.Partition)
-	}
-	return int(min(max(a.Offset-b.Offset, -1), 1))
 }
 
 func (h *history) produced(in *Entry) {
@@ -189,6 +149,15 @@ func (h *history) produced(in *Entry) {
 
 func (h *history) contradiction(at Position, format string, args ...any) {
 	h.wrong = append(h.wrong, Violation{Check: CheckLog, At: at, Text: fmt.Sprintf(format, args...)})
+}
+
+// foreign notes that an entry is about something else than what was produced.
+func (h *history) foreign(in *Entry, format string, args ...any) {
+	v := Violation{Check: CheckBytes, At: in.position(), Text: fmt.Sprintf(format, args...)}
+	if in.Call != "" {
+		v.Calls = []string{in.Call}
+	}
+	h.wrong = append(h.wrong, v)
 }
 
 // take arranges all but what was produced.
@@ -228,6 +197,10 @@ func (h *history) take(i int, in *Entry, open map[string]*call) {
 	case KindMended:
 		h.mended = in.At
 	case KindExecuted:
+		if h.done[in.Command] {
+			h.twice = append(h.twice, in.Command)
+		}
+		h.done[in.Command] = true
 	case KindCut:
 		begin(h.cut, in.Member, i)
 	case KindReached:
@@ -251,7 +224,7 @@ func end(spans map[string][]span, member string, at int) {
 	}
 }
 
-// outdate finds out for each call when its token was replaced by a higher one.
+// outdate finds out for each call when its token was replaced by a higher one, and whether it is stale.
 func (h *history) outdate() {
 	first := map[int32]map[int64]int{} // by partition and token, when its first call started
 	for _, c := range h.calls {
@@ -262,13 +235,21 @@ func (h *history) outdate() {
 			first[c.at.Partition][c.token] = c.from
 		}
 	}
-	for _, c := range h.calls {
-		c.late = never
-		for token, from := range first[c.at.Partition] {
-			if c.token != 0 && token > c.token {
-				c.late = min(c.late, from)
+	late := map[tenure]int{}
+	for partition, tokens := range first {
+		for token := range tokens {
+			t := tenure{partition, token}
+			late[t] = never
+			for other, from := range tokens {
+				if token != 0 && other > token {
+					late[t] = min(late[t], from)
+				}
 			}
 		}
+	}
+	for _, c := range h.calls {
+		c.late = late[tenure{c.at.Partition, c.token}]
+		c.stale = c.late < c.from && h.froze(c.member, c.late, c.from)
 	}
 }
 
@@ -281,7 +262,7 @@ func (h *history) unpause(member string) {
 func (h *history) became(i int, in *Entry) {
 	e := h.events[in.position()]
 	if e == nil {
-		h.wrong = append(h.wrong, Violation{Check: CheckBytes, At: in.position(), Text: "it is " + string(in.Kind) + " and was never produced"})
+		h.foreign(in, "it is %s and was never produced", in.Kind)
 		return
 	}
 	switch in.Kind { //nolint:exhaustive // the others are about no event, or start and end calls
@@ -303,10 +284,10 @@ func (h *history) started(i int, in *Entry, open map[string]*call) {
 	e := h.events[in.position()]
 	switch {
 	case e == nil:
-		h.wrong = append(h.wrong, Violation{Check: CheckBytes, At: in.position(), Text: fmt.Sprintf("call %s runs it, and it was never produced", in.Call), Calls: []string{in.Call}})
+		h.foreign(in, "call %s runs it, and it was never produced", in.Call)
 		return
 	case in.Sum != "" && e.sum != "" && in.Sum != e.sum:
-		h.wrong = append(h.wrong, Violation{Check: CheckBytes, At: e.at, Text: fmt.Sprintf("call %s has other bytes than what was produced", in.Call), Calls: []string{in.Call}})
+		h.foreign(in, "call %s has other bytes than what was produced", in.Call)
 	}
 	c := &call{
 		name: in.Call, member: in.Member, at: e.at, attempt: in.Attempt, token: in.Token, from: i, to: never, told: never, began: in.At,
@@ -356,7 +337,3 @@ func (h *history) interrupted(member string, after, before int) bool {
 func overlaps(spans []span, after, before int) bool {
 	return slices.ContainsFunc(spans, func(s span) bool { return s.from < before && after < s.to })
 }
-
-// stale says that a call started although the partition had another owner already, because its member was frozen between
-// its last look and the start. No consumer can prevent that.
-func (h *history) stale(c *call) bool { return c.late < c.from && h.froze(c.member, c.late, c.from) }

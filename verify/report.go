@@ -107,7 +107,13 @@ func Run(log []Entry, opts Options) *Report {
 	r.commits(h)
 	r.attempts(h, opts.Delays)
 	r.delays(h, opts.Delays)
-	r.ends(h, opts)
+	for _, id := range h.twice {
+		r.add(CheckCommands, Position{}, "command %s was executed again", id)
+	}
+	if !opts.Partial {
+		r.pauses(h)
+	}
+	r.liveness(h, opts)
 	r.unchecked(h, opts)
 	return r
 }
