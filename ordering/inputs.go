@@ -1,6 +1,7 @@
 package ordering
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/layby-go/layby"
@@ -144,6 +145,24 @@ const (
 	HoldByHand
 	Release
 )
+
+// String is the kind's name in the commands table, and that of the function which asks for it.
+func (k CommandKind) String() string {
+	switch k {
+	case Replay:
+		return "replay"
+	case Discard:
+		return "discard"
+	case AdvanceOnce:
+		return "advance"
+	case HoldByHand:
+		return "hold"
+	case Release:
+		return "release"
+	default:
+		return fmt.Sprintf("command kind %d", uint8(k))
+	}
+}
 
 // Command is a row of the commands table that waits for this lane. Its effect is decided in Postgres, where the
 // state of the letter is; the lane only finds the moment: no handler and no write of the resource under way.

@@ -92,11 +92,11 @@ func (s *Store) Acquire(ctx context.Context, lane Lane, in AcquireInput) (*Tenur
 			return t, l, nil
 		}
 		var pg *pgconn.PgError
-		if errors.As(err, &pg) && pg.Code == codeOtherCluster {
+		if errors.As(err, &pg) && pg.Code == CodeOtherCluster {
 			o.over(ctx)
 			return nil, nil, fmt.Errorf("take %s: %w: its rows are of cluster %s, this one is %s", &lane, ErrOtherCluster, pg.Detail, lane.ClusterID)
 		}
-		if errors.As(err, &pg) && pg.Code == codeLostCommits {
+		if errors.As(err, &pg) && pg.Code == CodeLostCommits {
 			o.over(ctx)
 			return nil, nil, fmt.Errorf("take %s: %w: its row is at version %s, and was at %d", &lane, ErrLostCommits, pg.Detail, in.Version)
 		}

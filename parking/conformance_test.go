@@ -62,7 +62,7 @@ type letter struct {
 // command is what a person reads of a command.
 type command struct {
 	ID       int64
-	Kind     ordering.CommandKind
+	Kind     string
 	Resource string
 	Executed bool
 	Void     string
@@ -106,20 +106,16 @@ func (r *postgres) database() parking.Database { return r.db }
 
 func (r *postgres) sql(text string) string { return migrations.Render(text, r.schema) }
 
-var commandNames = map[ordering.CommandKind]string{
-	ordering.Replay: "replay", ordering.Discard: "discard", ordering.AdvanceOnce: "advance", ordering.HoldByHand: "hold", ordering.Release: "release",
-}
-
 func (r *postgres) ask(kind ordering.CommandKind, consumer string, at letterAt, resource string, partition int32, reason string) (id int64, err error) {
 	if kind == ordering.HoldByHand || kind == ordering.Release {
 		var p *int32
 		if partition != memory.AnyPartition {
 			p = &partition
 		}
-		err = r.pool.QueryRow(r.t.Context(), r.sql("select {{schema}}."+commandNames[kind]+"($1, $2::bytea, $3, $4)"), consumer, []byte(resource), reason, p).Scan(&id)
+		err = r.pool.QueryRow(r.t.Context(), r.sql("select {{schema}}."+kind.String()+"($1, $2::bytea, $3, $4)"), consumer, []byte(resource), reason, p).Scan(&id)
 		return id, err
 	}
-	err = r.pool.QueryRow(r.t.Context(), r.sql("select {{schema}}."+commandNames[kind]+`(coalesce((select id from {{schema}}.dead_letters
+	err = r.pool.QueryRow(r.t.Context(), r.sql("select {{schema}}."+kind.String()+`(coalesce((select id from {{schema}}.dead_letters
 		where consumer = $1 and partition = $2 and topic_id = $3 and source_offset = $4), 0), $5)`),
 		consumer, at.partition, at.topic, at.offset, reason).Scan(&id)
 	return id, err
@@ -163,11 +159,7 @@ func (r *postgres) commands(consumer string) (out []command) {
 	var resource []byte
 	_, err = pgx.ForEachRow(rows, []any{&c.ID, &kind, &resource, &c.Executed, &c.Void}, func() error {
 		c.Resource = string(resource)
-		for k, name := range commandNames {
-			if name == kind {
-				c.Kind = k
-			}
-		}
+		c.Kind = kind
 		out = append(out, c)
 		return nil
 	})
@@ -248,7 +240,7 @@ func (w *twin) letters(consumer string) (out []letter) {
 func (w *twin) commands(consumer string) (out []command) {
 	for _, c := range w.Commands() {
 		if c.Consumer == consumer {
-			out = append(out, command{ID: c.ID, Kind: c.Kind, Resource: c.Resource, Executed: c.Executed, Void: c.Void})
+			out = append(out, command{ID: c.ID, Kind: c.Kind.String(), Resource: c.Resource, Executed: c.Executed, Void: c.Void})
 		}
 	}
 	return out

@@ -34,7 +34,7 @@ type Database interface {
 	Resize(ctx context.Context, consumer string, partitions int) (waiting int, err error)
 
 	// Take gives a lane's row, which is made if it is missing, to a new owner. Asked again by the same owner it changes
-	// nothing. The SQLSTATE of an error tells another cluster's row and one that lost commits.
+	// nothing. Its errors are CodeOtherCluster and CodeLostCommits.
 	Take(ctx context.Context, in Take) (*Taken, error)
 	// Load reads the parked resources and the parked events of a lane, each in any order.
 	Load(ctx context.Context, at Place) ([]ordering.ResourceState, []ordering.Row, error)
@@ -44,7 +44,7 @@ type Database interface {
 	Commands(ctx context.Context, at Place, after int64, limit int) ([]ordering.Command, error)
 	// Owner says at what the lane's row is. It is pgx.ErrNoRows when there is none.
 	Owner(ctx context.Context, at Place) (Owned, error)
-	// Write applies a batch in one transaction behind the fence, and answers what its commands did: those that were
+	// Write applies a batch in one transaction behind the fence (else CodeFenced), and answers what its commands did: those that were
 	// executed, in any order.
 	Write(ctx context.Context, b *Batch) ([]ordering.Execution, error)
 	// Results are what commands did that were executed at an epoch and version; others are left out.
@@ -52,6 +52,13 @@ type Database interface {
 	// End ends a tenure in order; false when the lane's row is not as expected.
 	End(ctx context.Context, b Ending) (bool, error)
 }
+
+// SQLSTATEs of the schema's functions.
+const (
+	CodeFenced       = "LB001" // Write: the lane's row is not as expected
+	CodeOtherCluster = "LB002" // Take: the row belongs to another Kafka cluster, which is the detail
+	CodeLostCommits  = "LB003" // Take: the row is behind the version given; its own is the detail
+)
 
 // Place names a lane in the database.
 type Place struct {

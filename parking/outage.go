@@ -18,13 +18,8 @@ const (
 	longestTime  = 2 * time.Minute
 )
 
-// SQLSTATEs: two of the schema's functions, and of a write on a server that takes none.
-const (
-	codeFenced       = "LB001"
-	codeOtherCluster = "LB002"
-	codeLostCommits  = "LB003"
-	codeReadOnly     = "25006"
-)
+// codeReadOnly is the SQLSTATE of a write on a server that takes none.
+const codeReadOnly = "25006"
 
 // failure is what an error of a write means.
 type failure uint8
@@ -41,7 +36,7 @@ func kindOf(err error) failure {
 		return unknown
 	}
 	switch {
-	case pg.Code == codeFenced:
+	case pg.Code == CodeFenced:
 		return fenced
 	case pg.Code[:2] == "21", pg.Code[:2] == "22", pg.Code[:2] == "23", pg.Code[:2] == "54":
 		// Cardinality, data, constraints, program limits (an index entry that is too long).

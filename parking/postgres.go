@@ -142,10 +142,14 @@ func (p *postgres) Bodies(ctx context.Context, at Place, seqs []int64) (map[int6
 	return list, err
 }
 
-// kinds of commands, by their names in the commands table.
-var kinds = map[string]ordering.CommandKind{
-	"replay": ordering.Replay, "discard": ordering.Discard, "advance": ordering.AdvanceOnce,
-	"hold": ordering.HoldByHand, "release": ordering.Release,
+// commandKind is the kind of a name in the commands table, 0 for one that this program does not know.
+func commandKind(name string) ordering.CommandKind {
+	for k := ordering.Replay; k <= ordering.Release; k++ {
+		if k.String() == name {
+			return k
+		}
+	}
+	return 0
 }
 
 func (p *postgres) Commands(ctx context.Context, at Place, after int64, limit int) ([]ordering.Command, error) {
@@ -158,7 +162,7 @@ func (p *postgres) Commands(ctx context.Context, at Place, after int64, limit in
 	var kind string
 	var resource []byte
 	_, err = pgx.ForEachRow(rows, []any{&id, &kind, &resource}, func() error {
-		list = append(list, ordering.Command{ID: id, Kind: kinds[kind], Resource: string(resource)})
+		list = append(list, ordering.Command{ID: id, Kind: commandKind(kind), Resource: string(resource)})
 		return nil
 	})
 	return list, err

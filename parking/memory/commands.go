@@ -41,10 +41,6 @@ const (
 	codeBadArgument = "22023"
 )
 
-var names = map[ordering.CommandKind]string{
-	ordering.Replay: "replay", ordering.Discard: "discard", ordering.AdvanceOnce: "advance", ordering.HoldByHand: "hold", ordering.Release: "release",
-}
-
 // Replay asks for a dead letter to run again, as the function of that name does; it returns the command's id.
 func (d *Database) Replay(letter int64, reason string) (int64, error) {
 	return d.askLetter(ordering.Replay, letter, reason)
@@ -70,7 +66,7 @@ func (d *Database) askLetter(kind ordering.CommandKind, letter int64, reason str
 		case !there:
 			return failure(codeNoData, fmt.Sprintf("there is no dead letter %d", letter), "")
 		case !l.open():
-			return refuse("is %s: only one that is dead or awaiting correction can be asked to %s", l.State, names[kind])
+			return refuse("is %s: only one that is dead or awaiting correction can be asked to %s", l.State, kind)
 		case kind == ordering.Replay && l.Event == nil:
 			return refuse("cannot be replayed: its bytes could be read from nowhere")
 		case kind == ordering.AdvanceOnce && l.Advance:
@@ -90,7 +86,7 @@ func (d *Database) Hold(consumer, resource, reason string, partition int32) (id 
 	err = d.transact(func(t *transaction) error {
 		at := place{Consumer: consumer, Partition: partition}
 		if partition == AnyPartition {
-			if at.Partition, err = t.only(consumer, resource, t.partitionsOf(consumer, resource), failure(codeNoData,
+			if at.Partition, err = only(consumer, t.partitionsOf(consumer, resource), failure(codeNoData,
 				fmt.Sprintf("consumer %s has no row of this resource: name its partition, hold(consumer, resource, reason, partition)", consumer), "")); err != nil {
 				return err
 			}
@@ -120,7 +116,7 @@ func (d *Database) Release(consumer, resource, reason string, partition int32) (
 		if partition != AnyPartition {
 			held = slices.DeleteFunc(held, func(p int32) bool { return p != partition })
 		}
-		p, err := t.only(consumer, resource, held, failure(codeState, fmt.Sprintf("nobody holds this resource of consumer %s", consumer), ""))
+		p, err := only(consumer, held, failure(codeState, fmt.Sprintf("nobody holds this resource of consumer %s", consumer), ""))
 		if err != nil {
 			return err
 		}
@@ -131,7 +127,7 @@ func (d *Database) Release(consumer, resource, reason string, partition int32) (
 }
 
 // only is the one partition of a list.
-func (t *transaction) only(consumer, _ string, list []int32, none error) (int32, error) {
+func only(consumer string, list []int32, none error) (int32, error) {
 	slices.Sort(list)
 	switch list = slices.Compact(list); len(list) {
 	case 0:
@@ -159,7 +155,7 @@ func (t *transaction) partitionsOf(consumer, resource string) (list []int32) {
 // ask is the function of that name.
 func (t *transaction) ask(c Command) (int64, error) {
 	if strings.TrimSpace(c.Reason) == "" {
-		return 0, failure(codeBadArgument, names[c.Kind]+" needs a reason", "")
+		return 0, failure(codeBadArgument, c.Kind.String()+" needs a reason", "")
 	}
 	c.ID = int64(len(t.commands) + 1)
 	put(t, t.commands, c.ID, c)

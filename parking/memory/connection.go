@@ -93,8 +93,10 @@ func (c *connection) Load(ctx context.Context, at parking.Place) ([]ordering.Res
 				l.resources = append(l.resources, r)
 			}
 		}
-		for _, e := range t.eventsOf(at) {
-			l.rows = append(l.rows, e.Row)
+		for k, e := range t.events {
+			if k.place == at {
+				l.rows = append(l.rows, e.Row)
+			}
 		}
 		return l, nil
 	})

@@ -2,7 +2,6 @@ package memory
 
 import (
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -75,18 +74,6 @@ func (d *data) clone() *data {
 		lanes: maps.Clone(d.lanes), resources: maps.Clone(d.resources), events: maps.Clone(d.events),
 		letters: maps.Clone(d.letters), byPlace: maps.Clone(d.byPlace), commands: maps.Clone(d.commands), audit: maps.Clone(d.audit),
 	}
-}
-
-// eventsOf lists the parked events of a lane by their seq.
-func (d *data) eventsOf(at place) []event {
-	var list []event
-	for k, e := range d.events {
-		if k.place == at {
-			list = append(list, e)
-		}
-	}
-	slices.SortFunc(list, func(a, b event) int { return int(a.Seq - b.Seq) })
-	return list
 }
 
 // waits says whether an event of a resource is parked.

@@ -14,13 +14,6 @@ import (
 	"github.com/layby-go/layby/parking"
 )
 
-// SQLSTATEs of the schema's functions.
-const (
-	codeFenced       = "LB001"
-	codeOtherCluster = "LB002"
-	codeLostCommits  = "LB003"
-)
-
 // uncleanFor is how long an unclean end is remembered.
 const uncleanFor = time.Hour
 
@@ -34,10 +27,10 @@ func (t *transaction) take(in parking.Take) (*parking.Taken, error) {
 		}
 	}
 	if l.cluster != in.ClusterID {
-		return nil, failure(codeOtherCluster, fmt.Sprintf("partition %d of %s belongs to another Kafka cluster", in.Partition, in.Consumer), l.cluster)
+		return nil, failure(parking.CodeOtherCluster, fmt.Sprintf("partition %d of %s belongs to another Kafka cluster", in.Partition, in.Consumer), l.cluster)
 	}
 	if l.Version < in.Version {
-		return nil, failure(codeLostCommits, fmt.Sprintf("partition %d of %s lost commits", in.Partition, in.Consumer), strconv.FormatInt(l.Version, 10))
+		return nil, failure(parking.CodeLostCommits, fmt.Sprintf("partition %d of %s lost commits", in.Partition, in.Consumer), strconv.FormatInt(l.Version, 10))
 	}
 	if l.Owner != in.Owner {
 		l.unclean = slices.DeleteFunc(slices.Clone(l.unclean), func(at time.Time) bool { return !at.After(t.now.Add(-uncleanFor)) })
@@ -57,7 +50,7 @@ func (t *transaction) take(in parking.Take) (*parking.Taken, error) {
 func (t *transaction) fence(b *parking.Batch) error {
 	l, there := t.lanes[b.Place]
 	if !there || l.Owned != b.At {
-		return failure(codeFenced, fmt.Sprintf("partition %d of %s is not at epoch %d, version %d of this owner", b.Partition, b.Consumer, b.At.Epoch, b.At.Version), "")
+		return failure(parking.CodeFenced, fmt.Sprintf("partition %d of %s is not at epoch %d, version %d of this owner", b.Partition, b.Consumer, b.At.Epoch, b.At.Version), "")
 	}
 	l.Version++
 	l.seq = max(l.seq, b.Content.Seq)

@@ -69,9 +69,8 @@ func (p *polls) between(f func()) {
 	if cancel := p.interrupt.Load(); cancel != nil {
 		(*cancel)()
 	}
-	if p.turn.Acquire(context.Background(), 1) == nil { // it never ends
-		defer p.turn.Release(1)
-	}
+	_ = p.turn.Acquire(context.Background(), 1) // only a context that ends fails it
+	defer p.turn.Release(1)
 	p.waiting.Add(-1)
 	f()
 }

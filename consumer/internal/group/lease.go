@@ -138,8 +138,9 @@ func (l *Lease) run(ctx context.Context) {
 				l.lapsed()
 			}
 		}
-		end.Reset(max(l.Left(), 0))
-		if !held {
+		if held {
+			end.Reset(l.Left())
+		} else {
 			end.Stop()
 		}
 	}
