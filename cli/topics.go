@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/layby-go/layby/config"
 	"github.com/layby-go/layby/parking"
@@ -85,25 +84,17 @@ func (a *app) withPlans(ctx context.Context, f func(adm *kadm.Client, plans []co
 	if err != nil {
 		return err
 	}
-	opts, err := kafkaOptions(cfg.Kafka)
-	if err != nil {
-		return usage(err)
-	}
-	client, err := kgo.NewClient(opts...)
-	if err != nil {
-		return fmt.Errorf("kafka: %w", err)
-	}
-	defer client.Close()
-	adm := kadm.NewClient(client)
-	var plans []consumerPlan
-	for i := range cfg.Consumers {
-		p, err := planOf(ctx, adm, cfg, &cfg.Consumers[i])
-		if err != nil {
-			return fmt.Errorf("consumer %s: %w", cfg.Consumers[i].Group, err)
+	return withKafka(cfg.Kafka, func(adm *kadm.Client) error {
+		var plans []consumerPlan
+		for i := range cfg.Consumers {
+			p, err := planOf(ctx, adm, cfg, &cfg.Consumers[i])
+			if err != nil {
+				return fmt.Errorf("consumer %s: %w", cfg.Consumers[i].Group, err)
+			}
+			plans = append(plans, p)
 		}
-		plans = append(plans, p)
-	}
-	return f(adm, plans)
+		return f(adm, plans)
+	})
 }
 
 func planOf(ctx context.Context, adm *kadm.Client, cfg *config.Config, c *config.Consumer) (consumerPlan, error) {

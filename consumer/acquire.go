@@ -135,13 +135,15 @@ func (ln *lane) begin(
 			tenure.Begin(i, ordering.Mark{Offset: b.at.Offset, Epoch: b.at.Epoch})
 			begun = append(begun, group.Commit{
 				Partition: ln.partition, Topic: s.topic, TopicID: s.id, Tenure: ln.holding, Offset: b.at.Offset, Epoch: b.at.Epoch, Back: true,
+				Metadata: ln.plainMetadata(),
 			})
 		}
 	}
-	if err := ln.record(begun, loaded); err != nil {
+	tiers, err := ln.tierStarts(committed, loaded, starts)
+	if err != nil {
 		return err
 	}
-	if err := ln.tierStarts(committed, loaded, starts); err != nil {
+	if err := ln.record(append(begun, tiers...), loaded); err != nil {
 		return err
 	}
 	ln.start(cfg, loaded, starts)
@@ -184,11 +186,15 @@ func (ln *lane) written(committed map[string]group.Committed) (int64, error) {
 	return version, nil
 }
 
-// record makes durable where sources begin that don't go on from where the lane's row says: found again after a crash, a
-// start could lie elsewhere, and behind events.
+// record makes durable where topics begin that don't go on from where the group says: found again after a crash, a
+// start could lie elsewhere, and behind events. The group comes first: what the lane's row says of topics that are to be
+// read again counts until it is written.
 func (ln *lane) record(begun []group.Commit, loaded *parking.Loaded) error {
 	if len(begun) == 0 {
 		return nil
+	}
+	if err := ln.c.group.Commit(ln.ctx, begun); err != nil {
+		return fmt.Errorf("commit where partition %d begins: %w", ln.partition, err)
 	}
 	done, err := ln.tenure.Write(ln.ctx, &ordering.Write{Version: loaded.Version, Seq: loaded.Seq})
 	if err != nil {
@@ -196,12 +202,6 @@ func (ln *lane) record(begun []group.Commit, loaded *parking.Loaded) error {
 	}
 	loaded.Version = done.Version
 	ln.version.Store(done.Version)
-	for i := range begun {
-		begun[i].Metadata = ln.plainMetadata()
-	}
-	if err := ln.c.group.Commit(ln.ctx, begun); err != nil {
-		return fmt.Errorf("commit where partition %d begins: %w", ln.partition, err)
-	}
 	return nil
 }
 
@@ -219,11 +219,12 @@ func (ln *lane) checkPartitionCount(topics map[string]group.Topic) error {
 			return stopf("the retry topic %s has %d partitions, but %s has %d: type `layby topics apply`", t.Topic, n, first, now)
 		}
 	}
-	counts, err := ln.c.store.PartitionCounts(ln.ctx, ln.c.cfg.Group)
+	rows, err := ln.c.store.Lanes(ln.ctx, ln.c.cfg.Group)
 	if err != nil {
 		return err
 	}
-	for _, before := range counts {
+	for i := range rows {
+		before := rows[i].PartitionCount
 		if int32(before) == now { //nolint:gosec // a partition count
 			continue
 		}
@@ -258,7 +259,7 @@ func (ln *lane) grown(before int, now int32) string {
 type beginning struct {
 	at   group.Start
 	done []ordering.Range // finished above it, left by a clean handover
-	anew bool             // neither the group nor the lane's row has it yet
+	anew bool             // the group does not have it yet, or has another
 }
 
 // sourceStart decides where a source topic is read from (R2).
@@ -267,6 +268,11 @@ func (ln *lane) sourceStart(s source, c group.Committed, row parking.SourceMark,
 		ln.log.LogAttrs(ln.ctx, slog.LevelWarn, "topic was deleted and created again: reading it from offset 0; parked events keep their copies",
 			slog.String("topic", s.topic))
 		return beginning{at: group.Start{Offset: 0, Epoch: -1}, anew: true}, nil
+	}
+	if row.Again {
+		ln.log.LogAttrs(ln.ctx, slog.LevelInfo, "the topic is read again",
+			slog.String("topic", s.topic), slog.Int64("group", c.Offset), slog.Int64("from", row.Commit))
+		return ln.checkRange(s, beginning{at: group.Start{Offset: row.Commit, Epoch: -1}, anew: true})
 	}
 	if c.Offset < 0 && row.Commit < 0 {
 		at, err := ln.c.group.ResolveStart(ln.ctx, s.topic, ln.partition, ln.c.cfg.Start)
@@ -315,25 +321,33 @@ func (ln *lane) checkRange(s source, b beginning) (beginning, error) {
 		"on_offsets_lost: earliest, %s", s.topic, ln.partition, wanted, first, end, what, others)
 }
 
-// tierStarts decides where the tiers are read from, and how far they must be read before a copy counts as missing.
-func (ln *lane) tierStarts(committed map[string]group.Committed, loaded *parking.Loaded, starts map[string]group.Start) error {
+// tierStarts decides where the tiers are read from, and how far they must be read before a copy counts as missing. It
+// returns what the group does not have yet.
+func (ln *lane) tierStarts(
+	committed map[string]group.Committed, loaded *parking.Loaded, starts map[string]group.Start,
+) (begun []group.Commit, err error) {
 	ln.tierFrom, ln.tierEnds, ln.tierNext = make([]int64, len(ln.tiers)), make([]int64, len(ln.tiers)), make([]int64, len(ln.tiers))
 	for i, t := range ln.tiers {
 		first, end, err := ln.c.group.Range(ln.ctx, t.Topic, ln.partition)
 		if err != nil {
-			return fmt.Errorf("look up the range of %s/%d: %w", t.Topic, ln.partition, err)
+			return nil, fmt.Errorf("look up the range of %s/%d: %w", t.Topic, ln.partition, err)
 		}
-		at := max(committed[t.Topic].Offset, 0)
-		if row := loaded.Tiers[i]; row.ID == t.id && row.Position > at && committed[t.Topic].Offset < 0 {
-			at = row.Position
+		at, row := max(committed[t.Topic].Offset, 0), loaded.Tiers[i]
+		if row.ID == t.id && (row.Again || row.Position > at && committed[t.Topic].Offset < 0) {
+			at = max(row.Position, 0)
 		}
 		if at < first || at > end {
 			at = first // only pointers were lost with those records: the auditor mends what needs it
 		}
+		if row.Again {
+			begun = append(begun, group.Commit{
+				Partition: ln.partition, Topic: t.Topic, TopicID: t.id, Tenure: ln.holding, Offset: at, Epoch: -1, Back: true,
+			})
+		}
 		starts[t.Topic] = group.Start{Offset: at, Epoch: -1}
 		ln.tierFrom[i], ln.tierEnds[i], ln.tierNext[i] = at, end, at
 	}
-	return nil
+	return begun, nil
 }
 
 // coreConfig is the core's view of the configuration.
@@ -398,8 +412,7 @@ func (ln *lane) tiersRead() {
 }
 
 func (ln *lane) plainMetadata() string {
-	text, _ := commitMetadata{version: ln.version.Load()}.encode(0)
-	return text
+	return CommitMetadata(ln.version.Load())
 }
 
 // backoff waits longer from time to time, with jitter.

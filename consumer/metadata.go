@@ -22,6 +22,12 @@ type commitMetadata struct {
 	done    []ordering.Range // finished offsets above the commit, left by a clean handover
 }
 
+// CommitMetadata is what rides with an offset that is committed in place of a consumer, for a lane row of that version.
+func CommitMetadata(version int64) string {
+	text, _ := commitMetadata{version: version}.encode(0)
+	return text
+}
+
 // encode writes the metadata. Ranges that don't fit are left out, and reported by false.
 func (m commitMetadata) encode(commit int64) (string, bool) {
 	head := metadataFormat + " " + strconv.FormatInt(m.version, 10)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -174,6 +175,17 @@ func (w *world) configFor(name string) []byte {
 // run runs a command to its end and returns what it wrote.
 func (w *world) run(want int, args ...string) string {
 	w.t.Helper()
+	return w.runWith((*exec.Cmd).CombinedOutput, want, args...)
+}
+
+// stdout runs a command and returns what it writes to standard output.
+func (w *world) stdout(want int, args ...string) string {
+	w.t.Helper()
+	return w.runWith((*exec.Cmd).Output, want, args...)
+}
+
+func (w *world) runWith(output func(*exec.Cmd) ([]byte, error), want int, args ...string) string {
+	w.t.Helper()
 	path := filepath.Join(w.dir, "command.yaml")
 	if err := os.WriteFile(path, w.configFor("command"), 0o600); err != nil {
 		w.t.Fatal(err)
@@ -181,7 +193,7 @@ func (w *world) run(want int, args ...string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	cmd := command(ctx, w, "command", append(args, "-c", path)...)
-	out, err := cmd.CombinedOutput()
+	out, err := output(cmd)
 	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != want {
 		w.t.Fatalf("layby %s: %v, expected exit code %d\n%s", strings.Join(args, " "), err, want, out)
 	}

@@ -55,6 +55,7 @@ type SourceMark struct {
 	ID     ordering.TopicID
 	Commit int64 // highest known, -1 for none
 	Epoch  int32
+	Again  bool // it is to be read from there on, whatever the group has committed; Write ends that
 }
 
 // TierMark is what the lane's row knows of a tier. Its ID is the zero TopicID when it knows nothing.
@@ -62,6 +63,7 @@ type TierMark struct {
 	Name     string
 	ID       ordering.TopicID
 	Position int64 // -1 for none
+	Again    bool  // it is to be read from there on, whatever the group has committed; Write ends that
 }
 
 // Loaded is what Postgres keeps of a lane.

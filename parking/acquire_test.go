@@ -164,9 +164,13 @@ func TestResizeWaitsUntilNothingWaits(t *testing.T) {
 	}
 	counts := func() []int {
 		t.Helper()
-		list, err := s.PartitionCounts(t.Context(), lane0.Consumer)
+		rows, err := s.Lanes(t.Context(), lane0.Consumer)
 		if err != nil {
 			t.Fatal(err)
+		}
+		var list []int
+		for _, l := range rows {
+			list = append(list, l.PartitionCount)
 		}
 		return list
 	}
@@ -179,17 +183,17 @@ func TestResizeWaitsUntilNothingWaits(t *testing.T) {
 	state := ordering.ResourceState{Resource: "a"}
 	write(t, tenure, ordering.Write{Seq: 1, Resources: []ordering.ResourceState{state}})
 	resize(1)
-	if got := counts(); !slices.Equal(got, []int{12}) {
+	if got := counts(); !slices.Equal(got, []int{12, 12}) {
 		t.Fatalf("counts %v", got)
 	}
 	state.Drained = true
 	write(t, tenure, ordering.Write{Resources: []ordering.ResourceState{state}})
 	resize(0)
-	if got := counts(); !slices.Equal(got, []int{24}) {
+	if got := counts(); !slices.Equal(got, []int{24, 24}) {
 		t.Fatalf("counts %v", got)
 	}
 	write(t, tenure, ordering.Write{})
-	if list, err := s.PartitionCounts(t.Context(), "nobody"); err != nil || len(list) != 0 {
+	if list, err := s.Lanes(t.Context(), "nobody"); err != nil || len(list) != 0 {
 		t.Errorf("of nobody: %v, %v", list, err)
 	}
 }

@@ -43,7 +43,7 @@ func TestTheTwinDoesAsPostgres(t *testing.T) {
 		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"take": s.take, "write": s.write, "write again": s.write, "write more": s.write, "end": s.end, "ask": s.ask, "ask more": s.ask,
-			"execute": s.execute, "ask about it": s.look, "": s.compare,
+			"execute": s.execute, "rewind": s.rewind, "ask about it": s.look, "": s.compare,
 		})
 	})
 }
@@ -239,7 +239,13 @@ func (s *scene) look(t *rapid.T) {
 		n := rapid.IntRange(2, 4).Draw(t, "to")
 		check("resize", func(db parking.Database) (any, error) { return db.Resize(t.Context(), s.consumer, n) })
 	}
-	check("counts", func(db parking.Database) (any, error) { return db.PartitionCounts(t.Context(), s.consumer) })
+	check("lanes", func(db parking.Database) (any, error) {
+		rows, err := db.Lanes(t.Context(), s.consumer)
+		for i := range rows { // what each side draws for itself
+			rows[i].LaneID = uuid.UUID{}
+		}
+		return rows, err
+	})
 	limit := rapid.IntRange(1, 5).Draw(t, "limit")
 	rc, rerr := r.Commands(t.Context(), at, 0, limit)
 	wc, werr := w.Commands(t.Context(), at, 0, limit)
@@ -251,6 +257,25 @@ func (s *scene) look(t *rapid.T) {
 		if rc[i] != wc[i] {
 			t.Fatalf("command %d: Postgres %+v, twin %+v", i, rc[i], wc[i])
 		}
+	}
+}
+
+// rewind has a topic read again, or counts what that means.
+func (s *scene) rewind(t *rapid.T) {
+	at := place(s, t)
+	r := parking.Rewind{
+		Place: at, At: s.fence(t, at.Partition), Topic: "orders", TopicID: sourceID, Offset: rapid.Int64Range(0, 7).Draw(t, "offset"),
+		Owner: uuid.UUID{8}, Reason: rapid.SampledFrom([]string{"why", "why", "why", ""}).Draw(t, "reason"), Apply: rapid.Bool().Draw(t, "apply"),
+	}
+	a, aerr := s.real.database().Rewind(t.Context(), r)
+	b, berr := s.twin.database().Rewind(t.Context(), r)
+	if d := differ("rewind", fmt.Sprintf("%+v %s", a, code(aerr)), fmt.Sprintf("%+v %s", b, code(berr))); d != "" {
+		t.Fatal(d)
+	}
+	if aerr == nil && r.Apply {
+		o := s.at[at.Partition]
+		o.Epoch, o.Version, o.Owner = o.Epoch+1, o.Version+1, r.Owner
+		s.at[at.Partition] = o
 	}
 }
 

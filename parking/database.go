@@ -28,8 +28,8 @@ type Database interface {
 
 	// WaitingIn counts the parked events of a consumer whose bytes lie in a tier, or may lie there.
 	WaitingIn(ctx context.Context, consumer, tier string) (int, error)
-	// PartitionCounts are the different numbers of partitions that the rows of a consumer's lanes work under.
-	PartitionCounts(ctx context.Context, consumer string) ([]int, error)
+	// Lanes are the rows of a consumer's lanes, by partition.
+	Lanes(ctx context.Context, consumer string) ([]LaneRow, error)
 	// Resize moves the lanes of a consumer to another number of partitions, if none of its resources waits.
 	Resize(ctx context.Context, consumer string, partitions int) (waiting int, err error)
 
@@ -51,11 +51,15 @@ type Database interface {
 	Results(ctx context.Context, ids []int64, at Owned) ([]ordering.Execution, error)
 	// End ends a tenure in order; false when the lane's row is not as expected.
 	End(ctx context.Context, b Ending) (bool, error)
+
+	// Rewind has a lane read a source topic again, or counts what that would mean. It is CodeFenced when the lane's row is
+	// not as expected.
+	Rewind(ctx context.Context, r Rewind) (Rewound, error)
 }
 
 // SQLSTATEs of the schema's functions.
 const (
-	CodeFenced       = "LB001" // Write: the lane's row is not as expected
+	CodeFenced       = "LB001" // Write, Rewind: the lane's row is not as expected
 	CodeOtherCluster = "LB002" // Take: the row belongs to another Kafka cluster, which is the detail
 	CodeLostCommits  = "LB003" // Take: the row is behind the version given; its own is the detail
 )
@@ -98,17 +102,51 @@ type Taken struct {
 	Now            time.Time
 }
 
+// LaneRow is a lane's row, as anybody may read it.
+type LaneRow struct {
+	Place
+	Owned
+	ClusterID      string
+	LaneID         uuid.UUID
+	Seq            int64
+	Sources        map[string]SourcePlace // by topic
+	Tiers          map[string]TierPlace   // by tier
+	PartitionCount int
+}
+
 // SourcePlace is what a lane's row keeps of a source topic.
 type SourcePlace struct {
 	ID     uuid.UUID `json:"id"`
 	Commit int64     `json:"commit"`
 	Epoch  int32     `json:"epoch"`
+	// Again says that the topic is to be read from Commit on, whatever the group has committed. The next write ends that.
+	Again bool `json:"again,omitempty"`
 }
 
 // TierPlace is what a lane's row keeps of a tier.
 type TierPlace struct {
 	ID       uuid.UUID `json:"id"`
 	Position int64     `json:"position"`
+	Again    bool      `json:"again,omitempty"` // likewise
+}
+
+// Rewind asks to read a source topic of a lane again from an offset (R2).
+type Rewind struct {
+	Place
+	At      Owned     // the row as the one who asks has read it; its Owner is not looked at
+	Owner   uuid.UUID // has the row afterwards: nobody, under a name that nobody had
+	Topic   string
+	TopicID ordering.TopicID
+	Offset  int64
+	Reason  string
+	Apply   bool // else it only counts
+}
+
+// Rewound counts what lies at or behind the offset of a Rewind.
+type Rewound struct {
+	Parked  int // parked events, which are read again
+	Replays int // replays that wait, which stay
+	Letters int // dead letters that nobody has decided about, which stay
 }
 
 // Batch is a write behind the fence. Its content's Version is not looked at: the fence is At.

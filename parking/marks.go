@@ -23,10 +23,11 @@ func (m *marks) load(in AcquireInput, row *Taken, l *Loaded) {
 		if !ok {
 			d = SourcePlace{Commit: -1, Epoch: -1}
 		}
-		l.Sources[i] = SourceMark{Topic: s.Topic, ID: ordering.TopicID(d.ID), Commit: d.Commit, Epoch: d.Epoch}
+		l.Sources[i] = SourceMark{Topic: s.Topic, ID: ordering.TopicID(d.ID), Commit: d.Commit, Epoch: d.Epoch, Again: d.Again}
 		if d.ID != uuid.UUID(s.ID) {
 			d = SourcePlace{ID: uuid.UUID(s.ID), Commit: -1, Epoch: -1}
 		}
+		d.Again = false
 		m.sources[i] = d
 	}
 	for i, t := range in.Tiers {
@@ -34,10 +35,11 @@ func (m *marks) load(in AcquireInput, row *Taken, l *Loaded) {
 		if !ok {
 			d = TierPlace{Position: -1}
 		}
-		l.Tiers[i] = TierMark{Name: t.Name, ID: ordering.TopicID(d.ID), Position: d.Position}
+		l.Tiers[i] = TierMark{Name: t.Name, ID: ordering.TopicID(d.ID), Position: d.Position, Again: d.Again}
 		if d.ID != uuid.UUID(t.ID) {
 			d = TierPlace{ID: uuid.UUID(t.ID), Position: -1}
 		}
+		d.Again = false
 		m.tiers[i] = d
 	}
 }

@@ -51,9 +51,38 @@ func (p *postgres) WaitingIn(ctx context.Context, consumer, tier string) (n int,
 	return n, err
 }
 
-func (p *postgres) PartitionCounts(ctx context.Context, consumer string) (list []int, err error) {
-	err = p.pool.QueryRow(ctx, p.sql.counts, consumer).Scan(&list)
-	return list, err
+func (p *postgres) Lanes(ctx context.Context, consumer string) ([]LaneRow, error) {
+	rows, err := p.pool.Query(ctx, p.sql.lanes, consumer)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (LaneRow, error) {
+		l := LaneRow{Place: Place{Consumer: consumer}}
+		var sources, tiers []byte
+		if err := row.Scan(&l.Partition, &l.ClusterID, &l.LaneID, &l.Epoch, &l.Owner, &l.Version, &l.Seq, &sources, &tiers, &l.PartitionCount); err != nil {
+			return l, err
+		}
+		var err error
+		l.Sources, l.Tiers, err = places(sources, tiers)
+		return l, err
+	})
+}
+
+// places reads partitions.sources and partitions.tiers.
+func places(inSources, inTiers []byte) (sources map[string]SourcePlace, tiers map[string]TierPlace, err error) {
+	if err := json.Unmarshal(inSources, &sources); err != nil {
+		return nil, nil, fmt.Errorf("partitions.sources: %w", err)
+	}
+	if err := json.Unmarshal(inTiers, &tiers); err != nil {
+		return nil, nil, fmt.Errorf("partitions.tiers: %w", err)
+	}
+	return sources, tiers, nil
+}
+
+func (p *postgres) Rewind(ctx context.Context, r Rewind) (out Rewound, err error) {
+	err = p.pool.QueryRow(ctx, p.sql.rewind, r.Consumer, r.Partition, r.Topic, r.TopicID, r.Offset, r.At.Epoch, r.At.Version, r.Owner,
+		r.Reason, r.Apply).Scan(&out.Parked, &out.Replays, &out.Letters)
+	return out, err
 }
 
 func (p *postgres) Resize(ctx context.Context, consumer string, partitions int) (waiting int, err error) {
@@ -70,11 +99,8 @@ func (p *postgres) Take(ctx context.Context, in Take) (*Taken, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(sources, &t.Sources); err != nil {
-		return nil, fmt.Errorf("partitions.sources: %w", err)
-	}
-	if err := json.Unmarshal(tiers, &t.Tiers); err != nil {
-		return nil, fmt.Errorf("partitions.tiers: %w", err)
+	if t.Sources, t.Tiers, err = places(sources, tiers); err != nil {
+		return nil, err
 	}
 	t.Starting, err = decodeStarting(starting)
 	return t, err

@@ -14,7 +14,7 @@ var files embed.FS
 type queries struct {
 	fence, drop, reserve, update, pointers, bodies, remove, resources, execute string
 	results, commands, acquire, loadResources, loadRows, loadBodies            string
-	owner, end, waiting, counts, resize                                        string
+	owner, end, waiting, lanes, resize, rewind                                 string
 }
 
 func newQueries(schema string) (*queries, error) {
@@ -24,7 +24,7 @@ func newQueries(schema string) (*queries, error) {
 		"bodies": &q.bodies, "remove": &q.remove, "resources": &q.resources, "execute": &q.execute,
 		"results": &q.results, "commands": &q.commands, "acquire": &q.acquire, "load_resources": &q.loadResources,
 		"load_rows": &q.loadRows, "load_bodies": &q.loadBodies, "owner": &q.owner, "end": &q.end,
-		"waiting": &q.waiting, "counts": &q.counts, "resize": &q.resize,
+		"waiting": &q.waiting, "lanes": &q.lanes, "resize": &q.resize, "rewind": &q.rewind,
 	} {
 		text, err := files.ReadFile("sql/" + name + ".sql")
 		if err != nil {

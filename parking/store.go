@@ -8,7 +8,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -90,14 +92,29 @@ func (s *Store) WaitingIn(ctx context.Context, consumer, tier string) (int, erro
 	return n, nil
 }
 
-// PartitionCounts are the numbers of partitions that the rows of a consumer's lanes work under: one, unless its topics grew
-// (R12).
-func (s *Store) PartitionCounts(ctx context.Context, consumer string) ([]int, error) {
-	list, err := s.db.PartitionCounts(ctx, consumer)
+// Lanes are the rows of a consumer's lanes, by partition.
+func (s *Store) Lanes(ctx context.Context, consumer string) ([]LaneRow, error) {
+	list, err := s.db.Lanes(ctx, consumer)
 	if err != nil {
-		return nil, fmt.Errorf("read the partition counts of %s: %w", consumer, err)
+		return nil, fmt.Errorf("read the partitions of %s: %w", consumer, err)
 	}
 	return list, nil
+}
+
+// Rewind has a lane read a source topic again from an offset on: all that lies there runs once more, in its order, what
+// waits included. Replays that wait and dead letters stay as they are. Whoever owns the lane is fenced off. An error that
+// is ErrFenced says that the lane's row has changed since it was read, and nothing else has.
+func (s *Store) Rewind(ctx context.Context, r Rewind) (Rewound, error) {
+	r.Owner = uuid.New()
+	out, err := s.db.Rewind(ctx, r)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == CodeFenced {
+		err = ErrFenced
+	}
+	if err != nil {
+		return out, fmt.Errorf("rewind %s of %s/%d: %w", r.Topic, r.Consumer, r.Partition, err)
+	}
+	return out, nil
 }
 
 // Resize moves all lanes of a consumer to another number of partitions, if none of its resources waits in any of them; it

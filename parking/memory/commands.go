@@ -28,7 +28,7 @@ type Command struct {
 // Audit is a row of the audit log.
 type Audit struct {
 	ID      int64
-	Action  ordering.CommandKind
+	Action  string
 	Reason  string
 	Letter  int64
 	Command int64
@@ -159,8 +159,7 @@ func (t *transaction) ask(c Command) (int64, error) {
 	}
 	c.ID = int64(len(t.commands) + 1)
 	put(t, t.commands, c.ID, c)
-	a := Audit{ID: int64(len(t.audit) + 1), Action: c.Kind, Reason: c.Reason, Letter: c.Letter, Command: c.ID}
-	put(t, t.audit, a.ID, a)
+	t.note(Audit{Action: c.Kind.String(), Reason: c.Reason, Letter: c.Letter, Command: c.ID})
 	t.announcements = append(t.announcements, fmt.Sprintf("%s/%d", c.Consumer, c.Partition))
 	return c.ID, nil
 }

@@ -69,8 +69,12 @@ func (c *connection) WaitingIn(ctx context.Context, consumer, tier string) (int,
 	return through(ctx, c, "WaitingIn", func(t *transaction) (int, error) { return t.waitingIn(consumer, tier), nil })
 }
 
-func (c *connection) PartitionCounts(ctx context.Context, consumer string) ([]int, error) {
-	return through(ctx, c, "PartitionCounts", func(t *transaction) ([]int, error) { return t.counts(consumer), nil })
+func (c *connection) Lanes(ctx context.Context, consumer string) ([]parking.LaneRow, error) {
+	return through(ctx, c, "Lanes", func(t *transaction) ([]parking.LaneRow, error) { return t.rows(consumer), nil })
+}
+
+func (c *connection) Rewind(ctx context.Context, r parking.Rewind) (parking.Rewound, error) {
+	return through(ctx, c, "Rewind", func(t *transaction) (parking.Rewound, error) { return t.rewind(r) })
 }
 
 func (c *connection) Resize(ctx context.Context, consumer string, partitions int) (int, error) {

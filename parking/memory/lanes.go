@@ -86,14 +86,18 @@ func (t *transaction) owner(at place) (parking.Owned, error) {
 	return l.Owned, nil
 }
 
-func (t *transaction) counts(consumer string) []int {
-	list := []int{}
+// rows are the lanes of a consumer.
+func (t *transaction) rows(consumer string) []parking.LaneRow {
+	list := []parking.LaneRow{}
 	for at, l := range t.lanes {
-		if at.Consumer == consumer && !slices.Contains(list, l.count) {
-			list = append(list, l.count)
+		if at.Consumer == consumer {
+			list = append(list, parking.LaneRow{
+				Place: at, Owned: l.Owned, ClusterID: l.cluster, LaneID: l.id, Seq: l.seq, Sources: l.sources, Tiers: l.tiers,
+				PartitionCount: l.count,
+			})
 		}
 	}
-	slices.Sort(list)
+	slices.SortFunc(list, func(a, b parking.LaneRow) int { return int(a.Partition - b.Partition) })
 	return list
 }
 

@@ -1,0 +1,60 @@
+-- +goose Up
+-- +goose StatementBegin
+create function {{schema}}.rewind(
+    in_consumer text, in_partition integer, in_topic text, in_topic_id uuid, in_offset bigint,
+    in_epoch bigint, in_version bigint, in_owner uuid, in_reason text, in_apply boolean
+) returns table (parked integer, replays integer, letters integer)
+language plpgsql security definer set search_path = {{schema}}, pg_temp as $$
+declare
+    p partitions;
+begin
+    if coalesce(btrim(in_reason), '') = '' then
+        raise exception 'rewind needs a reason' using errcode = 'invalid_parameter_value';
+    end if;
+    select * into p from partitions n where n.consumer = in_consumer and n.partition = in_partition for update;
+    if not found or p.epoch <> in_epoch or p.version <> in_version then
+        raise exception 'partition % of % is not at epoch %, version % any more', in_partition, in_consumer, in_epoch, in_version
+            using errcode = 'LB001';
+    end if;
+    select count(*) filter (where e.letter_id is null), count(*) filter (where e.letter_id is not null) into parked, replays
+    from parked_events e
+    where e.consumer = in_consumer and e.partition = in_partition and e.topic_id = in_topic_id and e.source_offset >= in_offset;
+    select count(*) into letters from dead_letters d
+    where d.consumer = in_consumer and d.partition = in_partition and d.topic_id = in_topic_id and d.source_offset >= in_offset
+        and d.state in ('dead', 'awaiting correction');
+    return next;
+    if not in_apply then
+        return;
+    end if;
+    -- What waits is read again, in its order, with all the rest. Replays are no copies of their source records any more.
+    delete from parked_events e
+    where e.consumer = in_consumer and e.partition = in_partition and e.topic_id = in_topic_id and e.source_offset >= in_offset
+        and e.letter_id is null;
+    update parked_resources r set
+        high_water = coalesce((select jsonb_agg(h order by n) from jsonb_array_elements(r.high_water) with ordinality as x (h, n)
+            where (h->>'id')::uuid <> in_topic_id), '[]'),
+        drained = r.held_by is null and not r.held_by_hand and r.held_behind_partition is null
+            and not exists (select from parked_events e where e.consumer = in_consumer and e.partition = in_partition
+                and e.resource_hash = r.resource_hash)
+    where r.consumer = in_consumer and r.partition = in_partition;
+    delete from parked_resources r
+    where r.consumer = in_consumer and r.partition = in_partition and r.drained and r.high_water = '[]';
+    update partitions n set
+        epoch = n.epoch + 1,
+        version = n.version + 1,
+        owner = in_owner,
+        sources = n.sources || jsonb_build_object(in_topic,
+            jsonb_build_object('id', in_topic_id, 'commit', in_offset, 'epoch', -1, 'again', true)),
+        handover = null,
+        written_at = now()
+    where n.consumer = in_consumer and n.partition = in_partition;
+    insert into audit_log (actor, action, reason, consumer, partition, details)
+    values (nullif(current_setting('layby.actor', true), ''), 'rewind', in_reason, in_consumer, in_partition,
+        jsonb_build_object('topic', in_topic, 'offset', in_offset, 'committed', p.sources->in_topic->'commit', 'parked', parked));
+end $$;
+-- +goose StatementEnd
+
+comment on function {{schema}}.rewind is 'has a partition of a source topic read again from an offset (used by layby rewind); without in_apply it only counts: parked events that are read again, replays and dead letters that stay';
+
+-- +goose Down
+drop function {{schema}}.rewind;
