@@ -85,13 +85,15 @@ func (ln *lane) takeOver() error {
 		return err
 	}
 	tenure, loaded, err := ln.c.store.Acquire(ln.ctx, ln.key(), in)
+	if errors.Is(err, parking.ErrLostCommits) {
+		if err := ln.recover(committed, in.Version); err != nil {
+			return err
+		}
+		tenure, loaded, err = ln.c.store.Acquire(ln.ctx, ln.key(), in)
+	}
 	switch {
 	case errors.Is(err, parking.ErrOtherCluster):
 		return stopError{err}
-	case errors.Is(err, parking.ErrLostCommits):
-		return stopf("%w. Was Postgres restored, or did it fail over to a standby that lagged? What was recorded in between is "+
-			"missing, so nothing starts; it goes on by itself when the commits are back. If the rows were removed on purpose, "+
-			"delete the group's committed offsets as well", err)
 	case err != nil:
 		return fmt.Errorf("take over partition %d: %w", ln.partition, err)
 	}

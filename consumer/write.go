@@ -64,7 +64,7 @@ func (ln *lane) writeFailed(err error) {
 		ln.c.mu.Lock()
 		ln.c.versions[ln.partition] = ln.version.Load()
 		ln.c.mu.Unlock()
-		ln.c.reacquire(ln, restart{cause: err})
+		ln.c.reacquire(ln, restart{})
 	default:
 		ln.c.reacquire(ln, restart{cause: err})
 	}

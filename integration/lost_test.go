@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -60,49 +61,122 @@ func TestR2AnOffsetPastTheEndStopsThePartitionOrGoesOn(t *testing.T) {
 	}
 }
 
-// TestR10LostCommitsStopThePartition takes the row of a partition back to what it was some writes ago, as a failover to a
-// standby that lagged does. Its owner notices with its next write, a successor before it takes the row; nothing of the
-// partition starts until the commits are back, and the other one goes on.
-func TestR10LostCommitsStopThePartition(t *testing.T) {
-	w := newWorld(t, setup{partitions: 2})
-	w.place["lost"], w.place["whole"] = 0, 1
-	w.service.fails("lost", 3, 2, retriable)
-	w.rounds(5, "lost", "whole")
+// TestR10LostCommitsAreReadAgain takes Postgres back to what it was some time ago, as a failover to a standby that lagged
+// does: events were parked, healed, dead and held in between. The owner notices with its next write, and everything of the
+// window runs again, in order, so that nothing is lost; other partitions don't notice.
+func TestR10LostCommitsAreReadAgain(t *testing.T) {
+	t.Parallel()
+	for name, live := range map[string]bool{"under a running member": true, "before a member starts": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, setup{partitions: 2})
+			w.place["calm"], w.place["flaky"], w.place["dead"], w.place["whole"] = 0, 0, 0, 1
+			orders := []string{"calm", "flaky", "dead", "whole"}
+			w.service.fails("flaky", 1, 1, retriable)
+			w.rounds(3, orders...)
+			m := w.start()
+			w.rest(20 * time.Second)
+			w.allCommitted(10 * time.Second)
+			w.keep()
+			w.service.fails("flaky", 4, 1, retriable)
+			w.service.fails("dead", 4, 1, permanent)
+			w.rounds(3, orders...)
+			w.rest(20 * time.Second)
+			w.allCommitted(10 * time.Second)
+			old := sqlValue[int64](w, "select version from layby.partitions where partition = 0")
+			if !live {
+				m.stop()
+			}
+			w.restore(0)
+			if now := sqlValue[int64](w, "select version from layby.partitions where partition = 0"); now >= old {
+				t.Fatalf("the row is at version %d after %d: nothing was lost", now, old)
+			}
+			w.service.fails("flaky", 6, 1, retriable)
+			w.rounds(3, orders...)
+			if !live {
+				m = w.start()
+			}
+			lost := func(c *call) bool { return c.resource != "whole" && c.n >= 3 }
+			w.rest(30 * time.Second)
+			w.allCommitted(10 * time.Second)
+			w.check(except{repeat: lost})
+			if !strings.Contains(m.text(), "postgres lost commits") {
+				t.Error("the member does not say that Postgres lost commits")
+			}
+			listed := sqlValue[string](w, `select coalesce(string_agg(resource, ',' order by resource), '') from layby.audit_log
+				where action = 'lost commits' and resource is not null`)
+			if listed != "calm,dead,flaky" {
+				t.Errorf("the audit log lists %q", listed)
+			}
+			if n := w.service.count(func(c *call) bool { return c.resource == "dead" && c.n == 4 }); n != 2 {
+				t.Errorf("the event that was dead ran %d times, expected 2", n)
+			}
+		})
+	}
+}
+
+// TestR10WhatOnlyARetryTopicHasIsParkedAgain has Postgres lose the rows of parked events whose source records are gone as
+// well: their copies in the retry topic are what is left.
+func TestR10WhatOnlyARetryTopicHasIsParkedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{partitions: 1, consumer: "retry: {immediate: {max: 0}, tiers: [6s]}\non_offsets_lost: earliest"})
+	w.rounds(2, "calm", "flaky")
 	m := w.start()
 	w.rest(20 * time.Second)
 	w.allCommitted(10 * time.Second)
-
-	version := sqlValue[int64](w, "select version from layby.partitions where partition = 0")
-	set := func(version int64) {
-		t.Helper()
-		sqlValue[int64](w, "update layby.partitions set version = $1 where partition = 0 returning version", version)
-	}
-	set(2)
-	w.service.fails("lost", 5, 1, retriable)
-	w.rounds(5, "lost", "whole")
-	stopped := func(m *member) {
-		t.Helper()
-		eventually(t, 20*time.Second, "readyz names the partition and the cause", func() (bool, string) {
-			status, body := m.get("/readyz")
-			return status == 503 && strings.Contains(body, "partition 0 is stopped") && strings.Contains(body, "lost commits"), body
-		})
-	}
-	stopped(m)
-	// What runs before the first write fails may have run; what is recorded of it is nothing, so nothing is committed.
-	ran := w.service.count(func(c *call) bool { return c.resource == "lost" })
-	w.rounds(5, "lost", "whole")
-	eventually(t, 20*time.Second, "the other partition goes on", func() (bool, string) {
-		return len(w.service.of("whole", 14)) == 1, w.service.tail(3)
+	w.keep()
+	w.service.fails("flaky", 2, 1, retriable)
+	w.rounds(2, "calm", "flaky")
+	eventually(t, 20*time.Second, "an order is parked, and its bytes are in the retry topic", func() (bool, string) {
+		p := w.progress()
+		return p.waiting == 2 && p.open == 0, p.String()
 	})
-	c := w.crashed(m)
-	m.stop()
-	m = w.start()
-	stopped(m)
-	if n := w.service.count(func(c *call) bool { return c.resource == "lost" }); n != ran {
-		t.Errorf("%d calls although the partition is stopped", n-ran)
-	}
-	set(version)
-	w.rest(40 * time.Second)
 	w.allCommitted(10 * time.Second)
-	w.check(except{repeat: w.mayRepeat([]crash{c})})
+	m.stop()
+	w.restore(0)
+	w.deleteBelow(w.topic(), 0, 8)
+	w.start()
+	w.rest(30 * time.Second)
+	w.expectRuns("flaky", "0:204", "1:204", "2:409", "2:204", "3:204")
+	w.expectRuns("calm", "0:204", "1:204", "2:204", "3:204")
+	w.check(except{})
+	if calls := w.service.of("flaky", 2); calls[1].attempt != 2 {
+		t.Errorf("what was parked again is attempt %d, expected 2", calls[1].attempt)
+	}
+}
+
+// lostTables are what a partition has in Postgres, those that refer to others last.
+var lostTables = []string{"partitions", "parked_resources", "parked_events", "dead_letters"}
+
+// keep copies what Postgres holds.
+func (w *world) keep() {
+	w.t.Helper()
+	sql := "create schema kept;"
+	for _, table := range lostTables {
+		sql += fmt.Sprintf("create table kept.%s as select * from layby.%[1]s;", table)
+	}
+	w.exec(sql)
+}
+
+// restore puts what Postgres holds of a partition back to what it was.
+func (w *world) restore(partition int) {
+	w.t.Helper()
+	sql := fmt.Sprintf("delete from layby.dead_letter_attempts where letter_id in (select id from layby.dead_letters where partition = %d);", partition)
+	for _, table := range lostTables {
+		columns := sqlValue[string](w, `select string_agg(column_name, ', ') from information_schema.columns
+			where table_schema = 'layby' and table_name = $1 and is_generated = 'NEVER'`, table)
+		sql += fmt.Sprintf("delete from layby.%s where partition = %d; insert into layby.%[1]s (%[3]s) overriding system value select %[3]s from kept.%[1]s where partition = %[2]d;",
+			table, partition, columns)
+	}
+	w.exec(sql)
+}
+
+// exec runs statements as one transaction.
+func (w *world) exec(sql string) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if _, err := w.pool.Exec(ctx, sql); err != nil {
+		w.t.Fatalf("%s: %v", sql, err)
+	}
 }

@@ -43,7 +43,7 @@ func TestTheTwinDoesAsPostgres(t *testing.T) {
 		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"take": s.take, "write": s.write, "write again": s.write, "write more": s.write, "end": s.end, "ask": s.ask, "ask more": s.ask,
-			"execute": s.execute, "rewind": s.rewind, "ask about it": s.look, "": s.compare,
+			"execute": s.execute, "rewind": s.rewind, "recover": s.recover, "ask about it": s.look, "": s.compare,
 		})
 	})
 }
@@ -276,6 +276,26 @@ func (s *scene) rewind(t *rapid.T) {
 		o := s.at[at.Partition]
 		o.Epoch, o.Version, o.Owner = o.Epoch+1, o.Version+1, r.Owner
 		s.at[at.Partition] = o
+	}
+}
+
+// recover takes a lane up that lost commits.
+func (s *scene) recover(t *rapid.T) {
+	at := place(s, t)
+	o := s.fence(t, at.Partition)
+	r := parking.Recovery{Place: at, At: o, Known: o.Version + rapid.Int64Range(-1, 3).Draw(t, "known"), Owner: uuid.UUID{7}, Seq: 40}
+	r.Resources = rapid.SliceOfN(rapid.SampledFrom(resources), 0, 3).Draw(t, "listed")
+	for range rapid.IntRange(0, 2).Draw(t, "events") {
+		e := ordering.Reservation{Row: row(t, rapid.Int64Range(1, 8).Draw(t, "seq"))}
+		e.Row.Copy = ordering.Copy{Kind: ordering.Pointer, Tier: "1m", Topic: tierTopic, Offset: 3}
+		r.Events = append(r.Events, e)
+	}
+	rerr, werr := s.real.database().Recover(t.Context(), r), s.twin.database().Recover(t.Context(), r)
+	if d := differ("recover", code(rerr), code(werr)); d != "" {
+		t.Fatal(d)
+	}
+	if rerr == nil {
+		s.at[at.Partition] = parking.Owned{Epoch: o.Epoch + parking.Skip, Owner: r.Owner, Version: max(o.Version, r.Known) + parking.Skip}
 	}
 }
 

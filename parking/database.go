@@ -55,11 +55,13 @@ type Database interface {
 	// Rewind has a lane read a source topic again, or counts what that would mean. It is CodeFenced when the lane's row is
 	// not as expected.
 	Rewind(ctx context.Context, r Rewind) (Rewound, error)
+	// Recover takes up a lane whose last commits were lost. It is CodeFenced when the lane's row is not as expected.
+	Recover(ctx context.Context, r Recovery) error
 }
 
 // SQLSTATEs of the schema's functions.
 const (
-	CodeFenced       = "LB001" // Write, Rewind: the lane's row is not as expected
+	CodeFenced       = "LB001" // Write, Rewind, Recover: the lane's row is not as expected
 	CodeOtherCluster = "LB002" // Take: the row belongs to another Kafka cluster, which is the detail
 	CodeLostCommits  = "LB003" // Take: the row is behind the version given; its own is the detail
 )
@@ -141,6 +143,30 @@ type Rewind struct {
 	Reason  string
 	Apply   bool // else it only counts
 }
+
+// Recovery takes up a lane whose last commits Postgres has lost (R10).
+type Recovery struct {
+	Place
+	At        Owned                  // the row as it was read; its Owner is not looked at
+	Known     int64                  // the version that it is known to have had
+	Owner     uuid.UUID              // has the row afterwards: nobody, under a name that nobody had
+	Seq       int64                  // the lane's counter afterwards
+	Events    []ordering.Reservation // what only tier records still have; none has a body
+	Details   RecoveryDetails
+	Resources []string // of which events may run again; those with parked events are added
+}
+
+// RecoveryDetails is what the audit log keeps of a recovery.
+type RecoveryDetails struct {
+	Version   int64               `json:"version"`   // of the row that was found
+	Known     int64               `json:"known"`     // the version that it had had
+	Sources   map[string][2]int64 `json:"sources"`   // offsets that are read again, by topic; the second is not included
+	Restored  int                 `json:"restored"`  // events that were parked again from their tier records
+	Resources int                 `json:"resources"` // seen in all that is read again; the log lists so many of them at most
+}
+
+// Skip is how far a recovery moves epoch, version and counter ahead: what may have been given and was lost is not given again.
+const Skip = 1 << 32
 
 // Rewound counts what lies at or behind the offset of a Rewind.
 type Rewound struct {

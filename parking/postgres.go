@@ -106,6 +106,24 @@ func (p *postgres) Take(ctx context.Context, in Take) (*Taken, error) {
 	return t, err
 }
 
+func (p *postgres) Recover(ctx context.Context, r Recovery) error {
+	details, err := json.Marshal(r.Details)
+	if err != nil {
+		return err
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(p.sql.recover, r.Consumer, r.Partition, r.At.Epoch, r.At.Version, r.Known, r.Owner, r.Seq, string(details), bytesOf(r.Resources))
+	if len(r.Events) > 0 {
+		batch.Queue(p.sql.reserve, append([]any{r.Consumer, r.Partition}, reserveArgs(r.Events, "")...)...)
+		resource, text := make([][]byte, 0, len(r.Events)), make([]*string, 0, len(r.Events))
+		for _, e := range last(r.Events, func(e *ordering.Reservation) string { return e.Row.Resource }) {
+			resource, text = append(resource, []byte(e.Row.Resource)), append(text, columns.Readable(e.Row.Resource))
+		}
+		batch.Queue(p.sql.recovered, r.Consumer, r.Partition, resource, text)
+	}
+	return p.pool.SendBatch(ctx, batch).Close()
+}
+
 func (p *postgres) Owner(ctx context.Context, at Place) (o Owned, err error) {
 	err = p.pool.QueryRow(ctx, p.sql.owner, at.Consumer, at.Partition).Scan(&o.Epoch, &o.Owner, &o.Version)
 	return o, err

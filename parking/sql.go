@@ -14,7 +14,7 @@ var files embed.FS
 type queries struct {
 	fence, drop, reserve, update, pointers, bodies, remove, resources, execute string
 	results, commands, acquire, loadResources, loadRows, loadBodies            string
-	owner, end, waiting, lanes, resize, rewind                                 string
+	owner, end, waiting, lanes, resize, rewind, recover, recovered             string
 }
 
 func newQueries(schema string) (*queries, error) {
@@ -25,6 +25,7 @@ func newQueries(schema string) (*queries, error) {
 		"results": &q.results, "commands": &q.commands, "acquire": &q.acquire, "load_resources": &q.loadResources,
 		"load_rows": &q.loadRows, "load_bodies": &q.loadBodies, "owner": &q.owner, "end": &q.end,
 		"waiting": &q.waiting, "lanes": &q.lanes, "resize": &q.resize, "rewind": &q.rewind,
+		"recover": &q.recover, "recovered": &q.recovered,
 	} {
 		text, err := files.ReadFile("sql/" + name + ".sql")
 		if err != nil {

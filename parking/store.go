@@ -107,11 +107,7 @@ func (s *Store) Lanes(ctx context.Context, consumer string) ([]LaneRow, error) {
 func (s *Store) Rewind(ctx context.Context, r Rewind) (Rewound, error) {
 	r.Owner = uuid.New()
 	out, err := s.db.Rewind(ctx, r)
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Code == CodeFenced {
-		err = ErrFenced
-	}
-	if err != nil {
+	if err := fencedIf(err); err != nil {
 		return out, fmt.Errorf("rewind %s of %s/%d: %w", r.Topic, r.Consumer, r.Partition, err)
 	}
 	return out, nil
@@ -124,6 +120,26 @@ func (s *Store) Resize(ctx context.Context, consumer string, partitions int) (wa
 		return 0, fmt.Errorf("move %s to %d partitions: %w", consumer, partitions, err)
 	}
 	return waiting, nil
+}
+
+// Recover takes up a lane whose last commits Postgres has lost, for its next owner: topics are read again from where the
+// lane's row knows them, and counters go ahead by Skip, so that nothing that was given out and forgotten is given again.
+// An error that is ErrFenced says that the lane's row has changed since it was read, and nothing else has.
+func (s *Store) Recover(ctx context.Context, r Recovery) error {
+	r.Owner = uuid.New()
+	if err := fencedIf(s.db.Recover(ctx, r)); err != nil {
+		return fmt.Errorf("recover %s/%d: %w", r.Consumer, r.Partition, err)
+	}
+	return nil
+}
+
+// fencedIf is ErrFenced for Postgres's answer that the lane's row is not as expected.
+func fencedIf(err error) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == CodeFenced {
+		return ErrFenced
+	}
+	return err
 }
 
 // Now is Postgres's clock.

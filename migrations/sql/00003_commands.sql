@@ -46,7 +46,7 @@ create table {{schema}}.audit_log (
 
 create index audit_log_by_letter on {{schema}}.audit_log (letter_id, id) where letter_id is not null;
 
-comment on table {{schema}}.audit_log is 'Everything that a person did, with who and why. Rows are never changed or deleted.';
+comment on table {{schema}}.audit_log is 'Everything that a person did, with who and why, and the resources whose order may have suffered because Postgres lost commits. Rows are never changed or deleted.';
 comment on column {{schema}}.audit_log.who is 'the database user';
 comment on column {{schema}}.audit_log.actor is 'the person, as the application named them (setting layby.actor)';
 comment on column {{schema}}.audit_log.command_id is 'the command; its row says what became of it';

@@ -56,5 +56,42 @@ end $$;
 
 comment on function {{schema}}.rewind is 'has a partition of a source topic read again from an offset (used by layby rewind); without in_apply it only counts: parked events that are read again, replays and dead letters that stay';
 
+-- +goose StatementBegin
+create function {{schema}}.recover_partition(
+    in_consumer text, in_partition integer, in_epoch bigint, in_version bigint, in_known bigint, in_owner uuid, in_seq bigint,
+    in_details jsonb, in_resources bytea[]
+) returns void
+language plpgsql security definer set search_path = {{schema}}, pg_temp as $$
+declare
+    skip constant bigint := 4294967296;
+    why text := format('the partition was at version %s, and version %s had been written', in_version, in_known);
+begin
+    update partitions n set
+        epoch = n.epoch + skip,
+        version = greatest(n.version, in_known) + skip,
+        seq = greatest(n.seq, in_seq),
+        owner = in_owner,
+        sources = (select coalesce(jsonb_object_agg(s.key, s.value || '{"again": true}'), '{}') from jsonb_each(n.sources) s),
+        tiers = (select coalesce(jsonb_object_agg(t.key, t.value || '{"again": true}'), '{}') from jsonb_each(n.tiers) t),
+        handover = null,
+        written_at = now()
+    where n.consumer = in_consumer and n.partition = in_partition and n.epoch = in_epoch and n.version = in_version;
+    if not found then
+        raise exception 'partition % of % is not at epoch %, version % any more', in_partition, in_consumer, in_epoch, in_version
+            using errcode = 'LB001';
+    end if;
+    insert into audit_log (action, reason, consumer, partition, details)
+    values ('lost commits', why, in_consumer, in_partition, in_details);
+    insert into audit_log (action, reason, consumer, partition, resource)
+    select 'lost commits', why, in_consumer, in_partition, coalesce(as_text(r), encode(r, 'hex'))
+    from (select unnest(in_resources) union
+        select e.resource from parked_events e where e.consumer = in_consumer and e.partition = in_partition) as x (r)
+    order by r;
+end $$;
+-- +goose StatementEnd
+
+comment on function {{schema}}.recover_partition is 'takes up a partition whose last commits Postgres has lost: its topics are read again from where its row knows them, its counters go far ahead, and resources whose events may run again are listed in the audit log (used by the consumer)';
+
 -- +goose Down
+drop function {{schema}}.recover_partition;
 drop function {{schema}}.rewind;

@@ -27,11 +27,12 @@ type Command struct {
 
 // Audit is a row of the audit log.
 type Audit struct {
-	ID      int64
-	Action  string
-	Reason  string
-	Letter  int64
-	Command int64
+	ID       int64
+	Action   string
+	Resource string // that a recovery lists
+	Reason   string
+	Letter   int64
+	Command  int64
 }
 
 // SQLSTATEs of refused commands.

@@ -81,6 +81,11 @@ func (c *connection) Resize(ctx context.Context, consumer string, partitions int
 	return through(ctx, c, "Resize", func(t *transaction) (int, error) { return t.resize(consumer, partitions), nil })
 }
 
+func (c *connection) Recover(ctx context.Context, r parking.Recovery) error {
+	_, err := through(ctx, c, "Recover", func(t *transaction) (struct{}, error) { return struct{}{}, t.recover(r) })
+	return err
+}
+
 func (c *connection) Take(ctx context.Context, in parking.Take) (*parking.Taken, error) {
 	return through(ctx, c, "Take", func(t *transaction) (*parking.Taken, error) { return t.take(in) })
 }

@@ -71,6 +71,50 @@ func (t *transaction) forget(k resourceKey, s ordering.ResourceState, topic orde
 	put(t, t.resources, k, s)
 }
 
+// recover is the function recover_partition, and what goes with it.
+func (t *transaction) recover(r parking.Recovery) error {
+	l, there := t.lanes[r.Place]
+	if !there || l.Epoch != r.At.Epoch || l.Version != r.At.Version {
+		return failure(parking.CodeFenced, fmt.Sprintf("partition %d of %s is not at epoch %d, version %d any more", r.Partition, r.Consumer, r.At.Epoch, r.At.Version), "")
+	}
+	l.Epoch, l.Version, l.Owner, l.seq = l.Epoch+parking.Skip, max(l.Version, r.Known)+parking.Skip, r.Owner, max(l.seq, r.Seq)
+	l.sources, l.tiers = maps.Clone(l.sources), maps.Clone(l.tiers)
+	for topic, s := range l.sources {
+		s.Again = true
+		l.sources[topic] = s
+	}
+	for tier, p := range l.tiers {
+		p.Again = true
+		l.tiers[tier] = p
+	}
+	l.handover = nil
+	put(t, t.lanes, r.Place, l)
+	t.note(Audit{Action: lostCommits})
+	listed := slices.Clone(r.Resources)
+	for k, e := range t.events {
+		if k.place == r.Place {
+			listed = append(listed, e.Resource)
+		}
+	}
+	slices.Sort(listed)
+	for _, id := range slices.Compact(listed) {
+		t.note(Audit{Action: lostCommits, Resource: id})
+	}
+	for i := range r.Events {
+		if err := t.reserve(r.Place, &r.Events[i]); err != nil {
+			return err
+		}
+		k := resourceKey{r.Place, r.Events[i].Row.Resource}
+		s := t.resources[k]
+		s.Resource, s.Drained = k.resource, false
+		put(t, t.resources, k, s)
+	}
+	return nil
+}
+
+// lostCommits is the action of a recovery in the audit log.
+const lostCommits = "lost commits"
+
 // note adds a row to the audit log.
 func (t *transaction) note(a Audit) {
 	a.ID = int64(len(t.audit) + 1)

@@ -72,6 +72,37 @@ func (g *Group) ReadMany(ctx context.Context, topic string, partition int32, off
 	return found, siblings, nil
 }
 
+// Scan reads the records of a partition from an offset up to another, which is not included, in log order and whole batches
+// at a time. Where the log does not hold a part of that any more, it is passed over. The records are valid during the call
+// only.
+func (g *Group) Scan(ctx context.Context, topic string, partition int32, from, to int64, f func(rec *kgo.Record)) error {
+	for from < to {
+		recs, next, err := g.readAt(ctx, topic, partition, from)
+		if errors.Is(err, ErrGone) {
+			first, end, rangeErr := g.Range(ctx, topic, partition)
+			switch {
+			case rangeErr != nil:
+				return rangeErr
+			case from < first:
+				from = first
+				continue
+			case from >= end:
+				return nil
+			}
+		}
+		if err != nil {
+			return err
+		}
+		for _, rec := range recs {
+			if rec.Offset >= from && rec.Offset < to {
+				f(rec)
+			}
+		}
+		from = next
+	}
+	return nil
+}
+
 // ownBytes copies a record out of its batch, whose bytes all its records share. Nil stays nil, empty stays empty.
 func ownBytes(rec *kgo.Record) *kgo.Record {
 	out := *rec
