@@ -80,7 +80,7 @@ func (ln *lane) read(list []ordering.Read) {
 	for i := range list {
 		rd := list[i]
 		if rd.Row.Copy.Kind == ordering.Pointer && !rd.Source {
-			if c, ok := ln.cache.get(ln.tierByName(rd.Row.Copy.Tier), rd.Row.Copy.Offset); ok && c.header.Seq == rd.Row.Seq {
+			if c, ok := ln.cache.get(ln.tierByName(rd.Row.Copy.Tier), rd.Row.Copy.Offset); ok && ln.carries(c.header, &rd.Row) {
 				ln.answer(rd.Row.Seq, ln.parkedWork(c.record, c.header), nil)
 				continue
 			}
@@ -90,6 +90,11 @@ func (ln *lane) read(list []ordering.Read) {
 	if len(rest) > 0 {
 		ln.reads.push(rest)
 	}
+}
+
+// carries says that a tier's record is the copy of a row.
+func (ln *lane) carries(h group.TierHeader, r *ordering.Row) bool {
+	return h.LaneID == ln.laneID && h.Seq == r.Seq && h.TopicID == r.Position.Topic && h.Offset == r.Position.Offset
 }
 
 func (ln *lane) answer(seq int64, w *ordering.Work, err error) {
@@ -188,7 +193,7 @@ func (ln *lane) readPointers(ctx context.Context, t int, list []ordering.Read) {
 			continue
 		}
 		h, ok, err := group.DecodeTierRecord(rec)
-		if err != nil || !ok || h.Seq != rd.Row.Seq || h.LaneID != ln.laneID {
+		if err != nil || !ok || !ln.carries(h, &rd.Row) {
 			ln.answer(rd.Row.Seq, nil, fmt.Errorf("%s/%d@%d holds another record: %w", ln.tiers[t].Topic, ln.partition, rd.Row.Copy.Offset, group.ErrGone))
 			continue
 		}

@@ -97,6 +97,7 @@ func (ln *lane) tierRecords(d *delivery, topic string, recs []*kgo.Record) {
 			ln.c.metrics.foreign(topic)
 		default:
 			out.Ours, out.Seq, out.Resource = true, h.Seq, string(h.Resource)
+			out.Position = ordering.Position{Topic: h.TopicID, Offset: h.Offset, Epoch: h.Epoch}
 			ln.cache.put(t, rec.Offset, rec, h)
 		}
 		d.Tier = append(d.Tier, out)

@@ -97,10 +97,12 @@ type TierRecord struct {
 	Tier   int // index into Config.Tiers
 	Offset int64
 	// Ours says that the record carries this lane's id, so that Seq is one of the lane's. A foreign record only moves
-	// the tier's position.
+	// the tier's position. Where Postgres lost commits unnoticed, a seq may have been given twice: a record counts only
+	// for the row of its own event.
 	Ours     bool
 	Seq      int64
 	Resource string
+	Position Position // of the source record whose bytes it has
 }
 
 // CopyRead answers a Read. Exactly one of Work and Err is set.

@@ -118,6 +118,10 @@ func (l *Lane) tierRecord(t *TierRecord) {
 		return
 	}
 	rw := r.park.rows[i]
+	if rw.offset != t.Position.Offset || l.topics[rw.topic].id != t.Position.Topic {
+		l.markTier(t.Tier, slot)
+		return
+	}
 	if rw.copy == NoCopy || rw.lostPtr {
 		l.touch(r)
 		l.point(r, rw, int16(t.Tier), t.Offset, t.Tier, slot) //nolint:gosec // a few tiers

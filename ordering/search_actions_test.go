@@ -465,7 +465,7 @@ func (w *world) readTier(i int) error {
 	o := w.tierNext[i]
 	w.tierNext[i]++
 	in := Inputs{Tier: []TierRecord{{
-		Tier: i, Offset: int64(o), Ours: true, Seq: w.logs[i][o].seq, Resource: w.sc.resource(),
+		Tier: i, Offset: int64(o), Ours: true, Seq: w.logs[i][o].seq, Resource: w.sc.resource(), Position: w.sc.work(w.logs[i][o].ev).Position,
 	}}}
 	w.tiersRead(&in)
 	return w.step(&in)

@@ -273,7 +273,7 @@ func (g *rig) readTier(i, n int) {
 		return
 	}
 	for _, r := range t.records[t.next : t.next+n] {
-		g.in.Tier = append(g.in.Tier, TierRecord{Tier: i, Offset: int64(t.next), Ours: true, Seq: r.seq, Resource: g.nameOf(r.e)})
+		g.in.Tier = append(g.in.Tier, TierRecord{Tier: i, Offset: int64(t.next), Ours: true, Seq: r.seq, Resource: g.nameOf(r.e), Position: g.work(r.e).Position})
 		t.next++
 	}
 	g.filled = true
