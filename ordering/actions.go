@@ -58,8 +58,19 @@ type ResourceState struct {
 	Drained   bool  // nothing waits; the row keeps the high-water until the commit has passed it (R7)
 	Letter    int64 // seq of the dead letter it is held behind, 0 for none
 	Hand      bool  // held by a person
+	Behind    Behind
 	HighWater []HighWater
 }
+
+// Behind names the partition in which earlier events of a resource still wait, after the topics grew (R12). The zero
+// value names none.
+type Behind int32
+
+// BehindPartition is behind a partition.
+func BehindPartition(p int32) Behind { return Behind(p + 1) }
+
+// Partition is the partition, -1 for none.
+func (b Behind) Partition() int32 { return int32(b) - 1 }
 
 // HighWater is the highest source position of a topic ever reserved for a resource (R2).
 type HighWater struct {

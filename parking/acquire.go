@@ -74,6 +74,7 @@ type Loaded struct {
 	Sources        []SourceMark // parallel to AcquireInput.Sources
 	Tiers          []TierMark   // parallel to AcquireInput.Tiers
 	PartitionCount int
+	Growth         Growth
 	Starting       *ordering.Starting
 	UncleanEnds    []time.Time // within the last hour, by Postgres's clock, oldest first
 	Handover       []byte
@@ -121,7 +122,7 @@ func (t *Tenure) attempt(ctx context.Context, o *outage, in AcquireInput) (*Load
 		return nil, err
 	}
 	l := &Loaded{
-		LaneID: row.LaneID, Epoch: row.Epoch, PartitionCount: row.PartitionCount, Starting: row.Starting,
+		LaneID: row.LaneID, Epoch: row.Epoch, PartitionCount: row.PartitionCount, Growth: row.Growth, Starting: row.Starting,
 		UncleanEnds: row.UncleanEnds, Handover: row.Handover, ClusterID: row.ClusterID, Now: row.Now,
 	}
 	l.Version, l.Seq = row.Version, row.Seq

@@ -153,47 +153,67 @@ func TestABeginningTakesTheMarkBack(t *testing.T) {
 	}
 }
 
-func TestResizeWaitsUntilNothingWaits(t *testing.T) {
+func TestResizeWaitsUntilAllBelowTheCutsIsDone(t *testing.T) {
 	d := newDatabase(t)
 	s := d.store(t)
-	tenure, _ := acquire(t, s)
-	other := lane0
-	other.Partition = 5
-	if _, _, err := s.Acquire(t.Context(), other, input); err != nil {
-		t.Fatal(err)
+	two := input
+	two.PartitionCount = 2
+	tenures := make([]*Tenure, 2)
+	for p := range tenures {
+		at := lane0
+		at.Partition = int32(p)
+		var err error
+		if tenures[p], _, err = s.Acquire(t.Context(), at, two); err != nil {
+			t.Fatal(err)
+		}
 	}
-	counts := func() []int {
+	resize := func(to, want int, counts ...int) {
 		t.Helper()
+		if left, err := s.Resize(t.Context(), lane0.Consumer, to); err != nil || left != want {
+			t.Fatalf("%d are in the way, want %d: %v", left, want, err)
+		}
 		rows, err := s.Lanes(t.Context(), lane0.Consumer)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var list []int
+		var got []int
 		for _, l := range rows {
-			list = append(list, l.PartitionCount)
+			got = append(got, l.PartitionCount)
 		}
-		return list
+		if !slices.Equal(got, counts) {
+			t.Fatalf("counts %v, want %v", got, counts)
+		}
 	}
-	resize := func(want int) {
-		t.Helper()
-		if waiting, err := s.Resize(t.Context(), lane0.Consumer, 24); err != nil || waiting != want {
-			t.Fatalf("%d wait, want %d: %v", waiting, want, err)
+	marks := ordering.Marks{Sources: make([]ordering.Mark, len(input.Sources))}
+	ends := make([]int64, len(input.Sources))
+	for i := range ends {
+		ends[i], marks.Sources[i] = 5, ordering.Mark{Offset: 5, Epoch: -1}
+	}
+	resize(4, 2, 2, 2)
+	for _, tenure := range tenures {
+		if err := tenure.Cut(t.Context(), ends); err != nil {
+			t.Fatal(err)
 		}
 	}
 	state := ordering.ResourceState{Resource: "a"}
-	write(t, tenure, ordering.Write{Seq: 1, Resources: []ordering.ResourceState{state}})
-	resize(1)
-	if got := counts(); !slices.Equal(got, []int{12, 12}) {
-		t.Fatalf("counts %v", got)
+	write(t, tenures[0], ordering.Write{Seq: 1, Marks: marks, Resources: []ordering.ResourceState{state}})
+	resize(4, 1, 2, 2)
+	write(t, tenures[1], ordering.Write{Marks: marks})
+	resize(4, 0, 4, 4)
+	at := lane0
+	at.Partition = 3
+	tenure, l, err := s.Acquire(t.Context(), at, input)
+	if err != nil || l.PartitionCount != 4 || l.Growth.From != 2 || l.Growth.Cut != nil || len(l.Growth.Topics) != len(ends) {
+		t.Fatalf("a new partition is %+v, %v", l, err)
 	}
+	if list, err := tenure.Elsewhere(t.Context(), l.Growth.At); err != nil || len(list) != 1 || list["a"] != 0 {
+		t.Errorf("elsewhere %v, %v", list, err)
+	}
+	resize(1, 1, 4, 4, 4)
 	state.Drained = true
-	write(t, tenure, ordering.Write{Resources: []ordering.ResourceState{state}})
-	resize(0)
-	if got := counts(); !slices.Equal(got, []int{24, 24}) {
-		t.Fatalf("counts %v", got)
-	}
-	write(t, tenure, ordering.Write{})
-	if list, err := s.Lanes(t.Context(), "nobody"); err != nil || len(list) != 0 {
-		t.Errorf("of nobody: %v, %v", list, err)
+	write(t, tenures[0], ordering.Write{Resources: []ordering.ResourceState{state}})
+	resize(1, 0, 1, 1, 1)
+	if rows, err := s.Lanes(t.Context(), "nobody"); err != nil || len(rows) != 0 {
+		t.Errorf("of nobody: %v, %v", rows, err)
 	}
 }

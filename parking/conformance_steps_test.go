@@ -2,6 +2,7 @@ package parking_test
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -77,6 +78,10 @@ func (s *scene) take(t *rapid.T) {
 func lane(l *parking.Taken) parking.Taken {
 	out := *l
 	out.LaneID, out.Now, out.UncleanEnds = uuid.UUID{}, time.Time{}, make([]time.Time, len(l.UncleanEnds))
+	out.Growth.At = time.Unix(0, 0)
+	if l.Growth.At.IsZero() {
+		out.Growth.At = time.Time{}
+	}
 	return out
 }
 
@@ -236,9 +241,20 @@ func (s *scene) look(t *rapid.T) {
 		return db.Bodies(t.Context(), at, []int64{1, 2, 3, 4, 5, 6, 20, 21, 22})
 	})
 	if rapid.IntRange(0, 3).Draw(t, "resize") == 0 {
-		n := rapid.IntRange(2, 4).Draw(t, "to")
+		n := rapid.IntRange(1, 4).Draw(t, "to")
 		check("resize", func(db parking.Database) (any, error) { return db.Resize(t.Context(), s.consumer, n) })
 	}
+	if rapid.IntRange(0, 2).Draw(t, "cut") == 0 {
+		by, cut := s.fence(t, at.Partition), sources(t)
+		check("cut", func(db parking.Database) (any, error) { return db.SetCut(t.Context(), at, by, cut) })
+	}
+	before := rapid.SampledFrom([]time.Time{time.Now().Add(time.Hour), time.Unix(0, 0)}).Draw(t, "before")
+	check("elsewhere", func(db parking.Database) (any, error) { return db.Elsewhere(t.Context(), at, before) })
+	check("settled", func(db parking.Database) (any, error) {
+		list, err := db.Settled(t.Context(), s.consumer, map[string]int32{resources[0]: 0, resources[1]: 1, resources[2]: 0})
+		slices.Sort(list)
+		return list, err
+	})
 	check("lanes", func(db parking.Database) (any, error) {
 		rows, err := db.Lanes(t.Context(), s.consumer)
 		for i := range rows { // what each side draws for itself
@@ -369,6 +385,7 @@ func content(t *rapid.T) *ordering.Write {
 		for _, id := range rapid.SliceOfN(rapid.SampledFrom(resources), 1, 3).Draw(t, "states") {
 			w.Resources = append(w.Resources, ordering.ResourceState{
 				Resource: id, Drained: some("drained"), Letter: rapid.Int64Range(0, 6).Draw(t, "letter"), Hand: some("hand"),
+				Behind:    rapid.SampledFrom([]ordering.Behind{0, 0, 0, 1, 2}).Draw(t, "behind"),
 				HighWater: rapid.SampledFrom([][]ordering.HighWater{nil, {{Topic: "orders", Position: ordering.Position{Topic: sourceID, Offset: 3, Epoch: 4}}}}).Draw(t, "high"),
 			})
 		}

@@ -30,8 +30,16 @@ type Database interface {
 	WaitingIn(ctx context.Context, consumer, tier string) (int, error)
 	// Lanes are the rows of a consumer's lanes, by partition.
 	Lanes(ctx context.Context, consumer string) ([]LaneRow, error)
-	// Resize moves the lanes of a consumer to another number of partitions, if none of its resources waits.
-	Resize(ctx context.Context, consumer string, partitions int) (waiting int, err error)
+	// Resize moves the lanes of a consumer to another number of partitions: to more when all below the cuts is settled or
+	// recorded, to fewer when none of its resources waits. It answers what is in the way: lanes, or resources.
+	Resize(ctx context.Context, consumer string, partitions int) (left int, err error)
+	// SetCut sets a lane's cut; false when the lane has another owner or epoch. The version is not looked at.
+	SetCut(ctx context.Context, at Place, by Owned, cut map[string]SourcePlace) (bool, error)
+	// Elsewhere are the resources that wait in other lanes of a consumer than one, and in which, of those that were parked
+	// before a time. Those that wait for this lane themselves are left out.
+	Elsewhere(ctx context.Context, at Place, before time.Time) (map[string]int32, error)
+	// Settled are those of resources in lanes of a consumer that do not wait there.
+	Settled(ctx context.Context, consumer string, in map[string]int32) ([]string, error)
 
 	// Take gives a lane's row, which is made if it is missing, to a new owner. Asked again by the same owner it changes
 	// nothing. Its errors are CodeOtherCluster and CodeLostCommits.
@@ -97,6 +105,7 @@ type Taken struct {
 	Sources        map[string]SourcePlace // by topic
 	Tiers          map[string]TierPlace   // by tier
 	PartitionCount int
+	Growth         Growth
 	Starting       *ordering.Starting
 	UncleanEnds    []time.Time
 	Handover       []byte
@@ -114,6 +123,16 @@ type LaneRow struct {
 	Sources        map[string]SourcePlace // by topic
 	Tiers          map[string]TierPlace   // by tier
 	PartitionCount int
+}
+
+// Growth is what a lane's row keeps of source topics that grew (R12).
+type Growth struct {
+	Cut map[string]SourcePlace // where they ended when that was seen; nil when they have not grown since the lane moved
+	// From is the number of partitions before they grew last, 0 for never; the consumer moved to the new number At, with
+	// these Topics.
+	From   int
+	At     time.Time
+	Topics []string
 }
 
 // SourcePlace is what a lane's row keeps of a source topic.

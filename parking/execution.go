@@ -39,6 +39,7 @@ type resourceDoc struct {
 	Drained   bool            `json:"drained"`
 	Letter    int64           `json:"letter"`
 	Hand      bool            `json:"hand"`
+	Behind    int32           `json:"behind"` // -1 for none
 	HighWater json.RawMessage `json:"high_water"`
 }
 
@@ -84,7 +85,8 @@ func execution(id int64, answer []byte) (ordering.Execution, error) {
 			return e, fmt.Errorf("answer of command %d: %w", id, err)
 		}
 		e.Resource = &ordering.ResourceState{
-			Resource: string(resource), Drained: r.Drained, Letter: r.Letter, Hand: r.Hand, HighWater: high,
+			Resource: string(resource), Drained: r.Drained, Letter: r.Letter, Hand: r.Hand,
+			Behind: ordering.BehindPartition(r.Behind), HighWater: high,
 		}
 	}
 	return e, nil

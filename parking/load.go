@@ -90,8 +90,9 @@ func (p *postgres) resources(ctx context.Context, conn *pgxpool.Conn, at Place, 
 	var list []ordering.ResourceState
 	var resource, high pgtype.DriverBytes
 	var r ordering.ResourceState
-	_, err = pgx.ForEachRow(rows, []any{&resource, &r.Drained, &r.Letter, &r.Hand, &high}, func() error {
-		r.Resource = in.string(resource)
+	var behind int32
+	_, err = pgx.ForEachRow(rows, []any{&resource, &r.Drained, &r.Letter, &r.Hand, &behind, &high}, func() error {
+		r.Resource, r.Behind = in.string(resource), ordering.BehindPartition(behind)
 		var err error
 		r.HighWater, err = decodeHighWater(high, in)
 		list = append(list, r)

@@ -90,14 +90,63 @@ func (p *postgres) Resize(ctx context.Context, consumer string, partitions int) 
 	return waiting, err
 }
 
-func (p *postgres) Take(ctx context.Context, in Take) (*Taken, error) {
-	t := &Taken{Owned: Owned{Owner: in.Owner}}
-	var sources, tiers, starting []byte
-	err := p.pool.QueryRow(ctx, p.sql.acquire, in.Consumer, in.Partition, in.ClusterID, in.Owner, in.PartitionCount, in.Version,
-		in.Instance).Scan(&t.LaneID, &t.Epoch, &t.Version, &t.Seq, &sources, &tiers, &t.PartitionCount, &starting,
-		&t.UncleanEnds, &t.Handover, &t.ClusterID, &t.Now)
+func (p *postgres) SetCut(ctx context.Context, at Place, by Owned, cut map[string]SourcePlace) (mine bool, err error) {
+	text, err := document(cut)
+	if err != nil {
+		return false, err
+	}
+	err = p.pool.QueryRow(ctx, p.sql.setCut, at.Consumer, at.Partition, by.Epoch, by.Owner, text).Scan(&mine)
+	return mine, err
+}
+
+func (p *postgres) Elsewhere(ctx context.Context, at Place, before time.Time) (map[string]int32, error) {
+	rows, err := p.pool.Query(ctx, p.sql.elsewhere, at.Consumer, at.Partition, before)
 	if err != nil {
 		return nil, err
+	}
+	list := map[string]int32{}
+	var resource []byte
+	var partition int32
+	_, err = pgx.ForEachRow(rows, []any{&resource, &partition}, func() error {
+		list[string(resource)] = partition
+		return nil
+	})
+	return list, err
+}
+
+func (p *postgres) Settled(ctx context.Context, consumer string, in map[string]int32) ([]string, error) {
+	resources, partitions := make([][]byte, 0, len(in)), make([]int32, 0, len(in))
+	for id, partition := range in {
+		resources, partitions = append(resources, []byte(id)), append(partitions, partition)
+	}
+	rows, err := p.pool.Query(ctx, p.sql.settled, consumer, resources, partitions)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
+		var id []byte
+		err := row.Scan(&id)
+		return string(id), err
+	})
+}
+
+func (p *postgres) Take(ctx context.Context, in Take) (*Taken, error) {
+	t := &Taken{Owned: Owned{Owner: in.Owner}}
+	var sources, tiers, starting, cut []byte
+	var grown *time.Time
+	err := p.pool.QueryRow(ctx, p.sql.acquire, in.Consumer, in.Partition, in.ClusterID, in.Owner, in.PartitionCount, in.Version,
+		in.Instance).Scan(&t.LaneID, &t.Epoch, &t.Version, &t.Seq, &sources, &tiers, &t.PartitionCount, &starting,
+		&t.UncleanEnds, &t.Handover, &t.ClusterID, &t.Now, &cut, &t.Growth.From, &grown, &t.Growth.Topics)
+	if err != nil {
+		return nil, err
+	}
+	if grown != nil {
+		t.Growth.At = *grown
+	}
+	if cut != nil {
+		if err := json.Unmarshal(cut, &t.Growth.Cut); err != nil {
+			return nil, fmt.Errorf("partitions.cut: %w", err)
+		}
 	}
 	if t.Sources, t.Tiers, err = places(sources, tiers); err != nil {
 		return nil, err

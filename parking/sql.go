@@ -15,6 +15,7 @@ type queries struct {
 	fence, drop, reserve, update, pointers, bodies, remove, resources, execute string
 	results, commands, acquire, loadResources, loadRows, loadBodies            string
 	owner, end, waiting, lanes, resize, rewind, recover, recovered             string
+	setCut, elsewhere, settled                                                 string
 }
 
 func newQueries(schema string) (*queries, error) {
@@ -25,7 +26,7 @@ func newQueries(schema string) (*queries, error) {
 		"results": &q.results, "commands": &q.commands, "acquire": &q.acquire, "load_resources": &q.loadResources,
 		"load_rows": &q.loadRows, "load_bodies": &q.loadBodies, "owner": &q.owner, "end": &q.end,
 		"waiting": &q.waiting, "lanes": &q.lanes, "resize": &q.resize, "rewind": &q.rewind,
-		"recover": &q.recover, "recovered": &q.recovered,
+		"recover": &q.recover, "recovered": &q.recovered, "set_cut": &q.setCut, "elsewhere": &q.elsewhere, "settled": &q.settled,
 	} {
 		text, err := files.ReadFile("sql/" + name + ".sql")
 		if err != nil {

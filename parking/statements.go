@@ -186,16 +186,17 @@ func resourceArgs(all []ordering.ResourceState) ([]any, error) {
 	rs := last(all, func(r *ordering.ResourceState) string { return r.Resource })
 	n := len(rs)
 	resource, text, high := make([][]byte, n), make([]*string, n), make([]string, n)
-	drained, hand, letter := make([]bool, n), make([]bool, n), make([]int64, n)
+	drained, hand, letter, behind := make([]bool, n), make([]bool, n), make([]int64, n), make([]int32, n)
 	for i := range rs {
 		r := &rs[i]
 		resource[i], text[i], drained[i], letter[i], hand[i] = []byte(r.Resource), columns.Readable(r.Resource), r.Drained, r.Letter, r.Hand
+		behind[i] = r.Behind.Partition()
 		var err error
 		if high[i], err = encodeHighWater(r.HighWater); err != nil {
 			return nil, err
 		}
 	}
-	return []any{resource, text, drained, letter, hand, high}, nil
+	return []any{resource, text, drained, letter, hand, behind, high}, nil
 }
 
 func commandArgs(cs []ordering.CommandRun) []any {

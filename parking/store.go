@@ -113,15 +113,6 @@ func (s *Store) Rewind(ctx context.Context, r Rewind) (Rewound, error) {
 	return out, nil
 }
 
-// Resize moves all lanes of a consumer to another number of partitions, if none of its resources waits in any of them; it
-// tells how many do.
-func (s *Store) Resize(ctx context.Context, consumer string, partitions int) (waiting int, err error) {
-	if waiting, err = s.db.Resize(ctx, consumer, partitions); err != nil {
-		return 0, fmt.Errorf("move %s to %d partitions: %w", consumer, partitions, err)
-	}
-	return waiting, nil
-}
-
 // Recover takes up a lane whose last commits Postgres has lost, for its next owner: topics are read again from where the
 // lane's row knows them, and counters go ahead by Skip, so that nothing that was given out and forgotten is given again.
 // An error that is ErrFenced says that the lane's row has changed since it was read, and nothing else has.

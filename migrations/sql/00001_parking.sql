@@ -12,6 +12,9 @@ create table {{schema}}.partitions (
     tiers           jsonb not null default '{}',
     partition_count integer not null,
     cut             jsonb,
+    grown_from      integer,
+    grown_at        timestamptz,
+    grown_topics    text[],
     clean           boolean not null default true,
     unclean_ends    timestamptz[] not null default '{}',
     starting        jsonb,
@@ -33,7 +36,8 @@ comment on column {{schema}}.partitions.seq is 'highest sequence number given to
 comment on column {{schema}}.partitions.sources is 'per source topic: its id, the highest commit known here, and the leader epoch of that';
 comment on column {{schema}}.partitions.tiers is 'per retry tier: its topic id and the position read so far';
 comment on column {{schema}}.partitions.partition_count is 'number of partitions of the source topics that the consumer works under';
-comment on column {{schema}}.partitions.cut is 'end offsets found when the topics grew: nothing past them starts until every partition has settled what is below';
+comment on column {{schema}}.partitions.cut is 'per source topic its id and its end, found when the topics grew: nothing past it starts until every partition has settled what is below';
+comment on column {{schema}}.partitions.grown_from is 'number of partitions before the topics grew last; the time and the topics are beside it';
 comment on column {{schema}}.partitions.clean is 'whether the last tenure ended in order; false while one lasts';
 comment on column {{schema}}.partitions.unclean_ends is 'when tenures of the last hour were found to have ended without a clean end';
 comment on column {{schema}}.partitions.starting is 'the event that a suspect partition is about to start, and how often it was started without a result';
@@ -123,8 +127,10 @@ language plpgsql security definer set search_path = {{schema}}, pg_temp as $$
 declare
     p partitions;
 begin
-    insert into partitions (consumer, partition, cluster_id, owner, partition_count)
-    values (in_consumer, in_partition, in_cluster, '00000000-0000-0000-0000-000000000000', in_count)
+    select * into p from partitions where consumer = in_consumer order by partition limit 1;
+    insert into partitions (consumer, partition, cluster_id, owner, partition_count, grown_from, grown_at, grown_topics)
+    values (in_consumer, in_partition, in_cluster, '00000000-0000-0000-0000-000000000000', coalesce(p.partition_count, in_count),
+        p.grown_from, p.grown_at, p.grown_topics)
     on conflict do nothing;
     select * into strict p from partitions
     where consumer = in_consumer and partition = in_partition for update;
@@ -162,18 +168,38 @@ comment on function {{schema}}.take_partition is 'gives a partition to a new own
 create function {{schema}}.resize(in_consumer text, in_count integer) returns integer
 language plpgsql security definer set search_path = {{schema}}, pg_temp as $$
 declare
-    waiting integer;
+    before integer;
+    left_over integer;
 begin
     perform from partitions where consumer = in_consumer order by partition for update; -- no write until we are done
-    select count(*) into waiting from parked_resources where consumer = in_consumer and state <> 'drained';
-    if waiting = 0 then
-        update partitions set partition_count = in_count where consumer = in_consumer and partition_count <> in_count;
+    select max(partition_count) into before from partitions where consumer = in_consumer;
+    if before is null or before = in_count then
+        return 0;
+    elsif in_count < before then
+        select count(*) into left_over from parked_resources where consumer = in_consumer and state <> 'drained';
+    else
+        select count(*) into left_over
+        from generate_series(0, before - 1) as n (partition)
+        left join partitions p on p.consumer = in_consumer and p.partition = n.partition
+        where p.cut is null or exists (select from jsonb_each(p.cut) as c (topic, at)
+            where (p.sources->c.topic->>'id') is distinct from (c.at->>'id')
+                or (p.sources->c.topic->>'commit')::bigint < (c.at->>'commit')::bigint);
     end if;
-    return waiting;
+    if left_over = 0 then
+        update partitions p set
+            partition_count = in_count,
+            grown_from = case when in_count > before then before end,
+            grown_at = case when in_count > before then now() end,
+            grown_topics = case when in_count > before then array(select jsonb_object_keys(coalesce(p.cut,
+                (select o.cut from partitions o where o.consumer = in_consumer and o.partition = 0), '{}'))) end,
+            cut = null
+        where consumer = in_consumer;
+    end if;
+    return left_over;
 end $$;
 -- +goose StatementEnd
 
-comment on function {{schema}}.resize is 'moves a consumer to another number of partitions if nothing of it waits; the number of resources that do (used by the consumer)';
+comment on function {{schema}}.resize is 'moves a consumer to another number of partitions: to more when every partition has settled or recorded all below its cut, to fewer when nothing waits; how many partitions, or resources, are in the way (used by the consumer)';
 
 -- +goose StatementBegin
 create function {{schema}}.fence(

@@ -251,7 +251,7 @@ begin
     elsif c.kind = 'release' then
         update parked_resources x set
             held_by_hand = false,
-            drained = x.held_by is null and not something_waits(in_consumer, in_partition, c.resource_hash)
+            drained = x.held_by is null and x.held_behind_partition is null and not something_waits(in_consumer, in_partition, c.resource_hash)
         where x.consumer = in_consumer and x.partition = in_partition and x.resource_hash = c.resource_hash;
     else
         if c.kind = 'discard' then
@@ -261,7 +261,7 @@ begin
         end if;
         update parked_resources x set
             held_by = null,
-            drained = not x.held_by_hand and not something_waits(in_consumer, in_partition, c.resource_hash)
+            drained = not x.held_by_hand and x.held_behind_partition is null and not something_waits(in_consumer, in_partition, c.resource_hash)
         where x.consumer = in_consumer and x.partition = in_partition and x.resource_hash = c.resource_hash
             and x.held_by = letter_seq;
     end if;
@@ -318,7 +318,7 @@ $$;
 create function {{schema}}.resource_row(in_consumer text, in_partition integer, in_hash bytea) returns jsonb
 language sql stable set search_path = {{schema}}, pg_temp as $$
     select jsonb_build_object('resource', encode(r.resource, 'hex'), 'drained', r.drained, 'letter', coalesce(r.held_by, 0),
-        'hand', r.held_by_hand, 'high_water', r.high_water)
+        'hand', r.held_by_hand, 'behind', coalesce(r.held_behind_partition, -1), 'high_water', r.high_water)
     from parked_resources r where r.consumer = $1 and r.partition = $2 and r.resource_hash = $3
 $$;
 

@@ -92,6 +92,18 @@ end $$;
 
 comment on function {{schema}}.recover_partition is 'takes up a partition whose last commits Postgres has lost: its topics are read again from where its row knows them, its counters go far ahead, and resources whose events may run again are listed in the audit log (used by the consumer)';
 
+create function {{schema}}.set_cut(in_consumer text, in_partition integer, in_epoch bigint, in_owner uuid, in_cut jsonb) returns boolean
+language sql security definer set search_path = {{schema}}, pg_temp as $$
+    with changed as (
+        update partitions set cut = in_cut
+        where consumer = in_consumer and partition = in_partition and epoch = in_epoch and owner = in_owner
+        returning 1)
+    select exists (select from changed)
+$$;
+
+comment on function {{schema}}.set_cut is 'notes where the source topics of a partition ended when their growth was seen (used by the consumer)';
+
 -- +goose Down
+drop function {{schema}}.set_cut;
 drop function {{schema}}.recover_partition;
 drop function {{schema}}.rewind;

@@ -33,7 +33,7 @@ begin
             execute format('grant insert, update on {{schema}}.dead_letters to %I', r);
             execute format('grant insert on {{schema}}.dead_letter_attempts to %I', r);
             execute format('grant execute on function {{schema}}.take_partition, {{schema}}.resize, {{schema}}.fence, {{schema}}.execute_command,
-                {{schema}}.recover_partition to %I', r);
+                {{schema}}.recover_partition, {{schema}}.set_cut to %I', r);
         end if;
     end loop;
     revoke all on all functions in schema {{schema}} from public;

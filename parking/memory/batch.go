@@ -25,7 +25,7 @@ func (t *transaction) write(b *parking.Batch) ([]ordering.Execution, error) {
 	}
 	w, at := b.Content, b.Place
 	for _, id := range w.Drop {
-		remove(t, t.resources, resourceKey{at, id})
+		t.drop(resourceKey{at, id})
 	}
 	for i := range w.Reserve {
 		if err := t.reserve(at, &w.Reserve[i]); err != nil {
@@ -61,7 +61,7 @@ func (t *transaction) write(b *parking.Batch) ([]ordering.Execution, error) {
 		if len(r.HighWater) == 0 {
 			r.HighWater = nil
 		}
-		put(t, t.resources, resourceKey{at, r.Resource}, r)
+		t.keep(resourceKey{at, r.Resource}, r)
 	}
 	var out []ordering.Execution
 	for i := range w.Commands {

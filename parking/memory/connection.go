@@ -81,6 +81,18 @@ func (c *connection) Resize(ctx context.Context, consumer string, partitions int
 	return through(ctx, c, "Resize", func(t *transaction) (int, error) { return t.resize(consumer, partitions), nil })
 }
 
+func (c *connection) SetCut(ctx context.Context, at parking.Place, by parking.Owned, cut map[string]parking.SourcePlace) (bool, error) {
+	return through(ctx, c, "SetCut", func(t *transaction) (bool, error) { return t.setCut(at, by, cut), nil })
+}
+
+func (c *connection) Elsewhere(ctx context.Context, at parking.Place, before time.Time) (map[string]int32, error) {
+	return through(ctx, c, "Elsewhere", func(t *transaction) (map[string]int32, error) { return t.elsewhere(at, before), nil })
+}
+
+func (c *connection) Settled(ctx context.Context, consumer string, in map[string]int32) ([]string, error) {
+	return through(ctx, c, "Settled", func(t *transaction) ([]string, error) { return t.settled(consumer, in), nil })
+}
+
 func (c *connection) Recover(ctx context.Context, r parking.Recovery) error {
 	_, err := through(ctx, c, "Recover", func(t *transaction) (struct{}, error) { return struct{}{}, t.recover(r) })
 	return err

@@ -15,6 +15,7 @@ import (
 type data struct {
 	lanes     map[place]lane
 	resources map[resourceKey]ordering.ResourceState
+	parkedAt  map[resourceKey]time.Time // of resources
 	events    map[eventKey]event
 	letters   map[int64]Letter
 	byPlace   map[letterKey]int64 // ids of letters
@@ -47,6 +48,7 @@ type lane struct {
 	sources  map[string]parking.SourcePlace
 	tiers    map[string]parking.TierPlace
 	count    int
+	growth   parking.Growth
 	clean    bool
 	unclean  []time.Time
 	starting *ordering.Starting
@@ -63,7 +65,7 @@ type event struct {
 
 func newData() *data {
 	return &data{
-		lanes: map[place]lane{}, resources: map[resourceKey]ordering.ResourceState{}, events: map[eventKey]event{},
+		lanes: map[place]lane{}, resources: map[resourceKey]ordering.ResourceState{}, parkedAt: map[resourceKey]time.Time{}, events: map[eventKey]event{},
 		letters: map[int64]Letter{}, byPlace: map[letterKey]int64{}, commands: map[int64]Command{}, audit: map[int64]Audit{},
 	}
 }
@@ -71,9 +73,23 @@ func newData() *data {
 // clone copies the tables; rows are never changed in place.
 func (d *data) clone() *data {
 	return &data{
-		lanes: maps.Clone(d.lanes), resources: maps.Clone(d.resources), events: maps.Clone(d.events),
+		lanes: maps.Clone(d.lanes), resources: maps.Clone(d.resources), parkedAt: maps.Clone(d.parkedAt), events: maps.Clone(d.events),
 		letters: maps.Clone(d.letters), byPlace: maps.Clone(d.byPlace), commands: maps.Clone(d.commands), audit: maps.Clone(d.audit),
 	}
+}
+
+// keep inserts or changes a parked resource.
+func (t *transaction) keep(k resourceKey, r ordering.ResourceState) {
+	if _, there := t.resources[k]; !there {
+		put(t, t.parkedAt, k, t.now)
+	}
+	put(t, t.resources, k, r)
+}
+
+// drop removes a parked resource.
+func (t *transaction) drop(k resourceKey) {
+	remove(t, t.resources, k)
+	remove(t, t.parkedAt, k)
 }
 
 // waits says whether an event of a resource is parked.

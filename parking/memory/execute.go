@@ -66,12 +66,12 @@ func (t *transaction) effect(at place, k resourceKey, c *Command, l *Letter, seq
 		return t.replay(at, k, l, seq, c.ID)
 	case ordering.HoldByHand:
 		r.Hand, r.Drained = true, false
-		put(t, t.resources, k, r)
+		t.keep(k, r)
 		return nil, nil
 	case ordering.Release:
 		r.Hand = false
-		r.Drained = r.Letter == 0 && !t.waits(k)
-		put(t, t.resources, k, r)
+		r.Drained = r.Letter == 0 && r.Behind == 0 && !t.waits(k)
+		t.keep(k, r)
 		return nil, nil
 	case ordering.Discard:
 		l.State, l.Settled = dls.Discarded, t.now
@@ -83,8 +83,8 @@ func (t *transaction) effect(at place, k resourceKey, c *Command, l *Letter, seq
 	t.became(Passed, at, l.row(), c.ID)
 	if there && r.Letter == l.Seq {
 		r.Letter = 0
-		r.Drained = !r.Hand && !t.waits(k)
-		put(t, t.resources, k, r)
+		r.Drained = !r.Hand && r.Behind == 0 && !t.waits(k)
+		t.keep(k, r)
 	}
 	return nil, nil
 }
@@ -112,7 +112,7 @@ func (t *transaction) replay(at place, k resourceKey, l *Letter, seq, command in
 	if holds {
 		r.Letter = 0
 	}
-	put(t, t.resources, k, r)
+	t.keep(k, r)
 	t.became(Executed, at, &e.Row, command)
 	return &e.Row, nil
 }

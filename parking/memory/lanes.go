@@ -25,6 +25,11 @@ func (t *transaction) take(in parking.Take) (*parking.Taken, error) {
 			id: uuid.New(), cluster: in.ClusterID, sources: map[string]parking.SourcePlace{}, tiers: map[string]parking.TierPlace{},
 			count: in.PartitionCount, clean: true,
 		}
+		if rows := t.rows(in.Consumer); len(rows) > 0 {
+			first := t.lanes[rows[0].Place]
+			l.count = first.count
+			l.growth = parking.Growth{From: first.growth.From, At: first.growth.At, Topics: first.growth.Topics}
+		}
 	}
 	if l.cluster != in.ClusterID {
 		return nil, failure(parking.CodeOtherCluster, fmt.Sprintf("partition %d of %s belongs to another Kafka cluster", in.Partition, in.Consumer), l.cluster)
@@ -41,7 +46,7 @@ func (t *transaction) take(in parking.Take) (*parking.Taken, error) {
 		put(t, t.lanes, in.Place, l)
 	}
 	return &parking.Taken{
-		Owned: l.Owned, LaneID: l.id, Seq: l.seq, Sources: l.sources, Tiers: l.tiers, PartitionCount: l.count,
+		Owned: l.Owned, LaneID: l.id, Seq: l.seq, Sources: l.sources, Tiers: l.tiers, PartitionCount: l.count, Growth: l.growth,
 		Starting: l.starting, UncleanEnds: slices.Clone(l.unclean), Handover: slices.Clone(l.handover), ClusterID: l.cluster, Now: t.now,
 	}, nil
 }
@@ -99,25 +104,6 @@ func (t *transaction) rows(consumer string) []parking.LaneRow {
 	}
 	slices.SortFunc(list, func(a, b parking.LaneRow) int { return int(a.Partition - b.Partition) })
 	return list
-}
-
-// resize is the function of that name.
-func (t *transaction) resize(consumer string, count int) (waiting int) {
-	for k, r := range t.resources {
-		if k.Consumer == consumer && (!r.Drained || r.Letter != 0 || r.Hand) {
-			waiting++
-		}
-	}
-	if waiting > 0 {
-		return waiting
-	}
-	for at, l := range t.lanes {
-		if at.Consumer == consumer {
-			l.count = count
-			put(t, t.lanes, at, l)
-		}
-	}
-	return 0
 }
 
 func (t *transaction) waitingIn(consumer, tier string) (n int) {

@@ -64,11 +64,11 @@ func (t *transaction) forget(k resourceKey, s ordering.ResourceState, topic orde
 	if len(s.HighWater) == 0 {
 		s.HighWater = nil
 	}
-	if s.Drained = s.Letter == 0 && !s.Hand && !t.waits(k); s.Drained && s.HighWater == nil {
-		remove(t, t.resources, k)
+	if s.Drained = s.Letter == 0 && !s.Hand && s.Behind == 0 && !t.waits(k); s.Drained && s.HighWater == nil {
+		t.drop(k)
 		return
 	}
-	put(t, t.resources, k, s)
+	t.keep(k, s)
 }
 
 // recover is the function recover_partition, and what goes with it.
@@ -107,7 +107,7 @@ func (t *transaction) recover(r parking.Recovery) error {
 		k := resourceKey{r.Place, r.Events[i].Row.Resource}
 		s := t.resources[k]
 		s.Resource, s.Drained = k.resource, false
-		put(t, t.resources, k, s)
+		t.keep(k, s)
 	}
 	return nil
 }

@@ -1,0 +1,53 @@
+package parking
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Resize moves all lanes of a consumer to another number of partitions (R12): to more when every lane has settled or
+// recorded all below its cut, to fewer when none of the consumer's resources waits. It answers how many lanes, or resources,
+// are in the way; 0 when it was done.
+func (s *Store) Resize(ctx context.Context, consumer string, partitions int) (left int, err error) {
+	if left, err = s.db.Resize(ctx, consumer, partitions); err != nil {
+		return 0, fmt.Errorf("move %s to %d partitions: %w", consumer, partitions, err)
+	}
+	return left, nil
+}
+
+// Cut notes where the lane's source topics ended when it was seen that they have more partitions than the consumer works
+// under. The marks are in the order of AcquireInput.Sources; only their offsets are looked at.
+func (t *Tenure) Cut(ctx context.Context, ends []int64) error {
+	cut := make(map[string]SourcePlace, len(ends))
+	for i, end := range ends {
+		cut[t.marks.in.Sources[i].Topic] = SourcePlace{ID: t.marks.sources[i].ID, Commit: end, Epoch: -1}
+	}
+	mine, err := t.store.db.SetCut(ctx, t.lane.place(), t.at(), cut)
+	if err == nil && !mine {
+		err = ErrFenced
+	}
+	if err != nil {
+		return fmt.Errorf("note where the topics of %s ended: %w", &t.lane, err)
+	}
+	return nil
+}
+
+// Elsewhere are the resources that wait in other lanes of the consumer, and in which: those that were parked before a time,
+// and do not wait for this lane.
+func (t *Tenure) Elsewhere(ctx context.Context, before time.Time) (map[string]int32, error) {
+	list, err := t.store.db.Elsewhere(ctx, t.lane.place(), before)
+	if err != nil {
+		return nil, fmt.Errorf("read what waits in other partitions than %s: %w", &t.lane, err)
+	}
+	return list, nil
+}
+
+// Settled are those of the resources in other lanes of a consumer that do not wait there any more.
+func (s *Store) Settled(ctx context.Context, consumer string, in map[string]int32) ([]string, error) {
+	list, err := s.db.Settled(ctx, consumer, in)
+	if err != nil {
+		return nil, fmt.Errorf("look up what waits in partitions of %s: %w", consumer, err)
+	}
+	return list, nil
+}
