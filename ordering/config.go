@@ -53,6 +53,9 @@ type Config struct {
 	Locked       []string  // resources whose handler of an earlier tenure still runs in this process (R9)
 	Suspect      bool      // one event at a time, each start written first (R13)
 	Starting     *Starting // what the last owner left started without a result (R13)
+	// Elsewhere names resources of which earlier events wait in other partitions since the topics grew, and in which (R12).
+	// Their events are held here until Inputs.Released names them.
+	Elsewhere map[string]int32
 }
 
 // State is what Postgres keeps of a lane, as loaded by its new owner.

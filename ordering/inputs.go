@@ -216,6 +216,7 @@ type Inputs struct {
 	Results   []Result
 	Returned  []*Work  // stuck handlers that came back at last
 	Unlocked  []string // resources of Config.Locked whose old handler came back
+	Released  []string // resources of Lane.Behind that do not wait elsewhere any more (R12)
 	Written   *Written
 	Acks      []Ack
 	Committed *Marks // what a commit acknowledged

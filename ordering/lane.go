@@ -4,6 +4,7 @@
 package ordering
 
 import (
+	"maps"
 	"strings"
 	"time"
 )
@@ -58,9 +59,11 @@ type Lane struct {
 	auditing int
 	again    []retry // reads to ask again
 
-	commands map[*resource][]Command
-	known    map[int64]*resource // commands that wait or are being executed, by id
-	drained  map[*resource]struct{}
+	commands  map[*resource][]Command
+	known     map[int64]*resource // commands that wait or are being executed, by id
+	drained   map[*resource]struct{}
+	elsewhere map[string]int32       // resources that wait in other partitions and have not been seen here
+	behind    map[*resource]struct{} // resources that were, and are held
 
 	gates      map[int32]GateState
 	gated      map[int32][]*Work
@@ -102,6 +105,7 @@ func New(cfg Config, st State) *Lane {
 		commands: map[*resource][]Command{}, known: map[int64]*resource{}, drained: map[*resource]struct{}{},
 		gates: map[int32]GateState{}, gated: map[int32][]*Work{}, gatedHeads: map[int32][]*resource{},
 		probing: map[int32]bool{}, maxIdle: maxIdle,
+		elsewhere: maps.Clone(cfg.Elsewhere), behind: map[*resource]struct{}{},
 	}
 	for i, s := range cfg.Sources {
 		l.sources[i] = source{window: newWindow(s.Start), committed: s.Commit, handed: s.Done}
@@ -143,6 +147,10 @@ func (l *Lane) load(s *ResourceState) {
 	}
 	p := r.park
 	p.state(r.id, s)
+	if s.Behind != 0 && l.cfg.Strategy != Block {
+		delete(l.elsewhere, r.id)
+		l.holdBehind(r, s.Behind)
+	}
 	for _, h := range s.HighWater {
 		// A high-water of a topic that was deleted and created again is void (R2).
 		if i := l.sourceOf(h.Position.Topic); i >= 0 {
@@ -199,6 +207,9 @@ func (l *Lane) Step(now time.Time, in *Inputs) *Actions {
 			r.locked = false
 			l.touch(r)
 		}
+	}
+	for _, id := range in.Released {
+		l.release(id)
 	}
 	for i := range in.Acks {
 		l.ack(&in.Acks[i])

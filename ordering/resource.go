@@ -54,6 +54,7 @@ type parked struct {
 	high    []Mark // per source, Offset -1 where nothing was reserved
 	letter  int64  // seq of the dead letter it is held behind
 	hand    bool
+	behind  Behind
 	others  []string // block: resources of other names that are held, and hold the whole lane
 	changed bool     // to be written with the next batch
 	reading bool     // the head's bytes are being read
@@ -62,7 +63,7 @@ type parked struct {
 	unrecorded, pendingRows, pending int32
 }
 
-func (p *parked) held() bool { return p.letter != 0 || p.hand || len(p.others) > 0 }
+func (p *parked) held() bool { return p.letter != 0 || p.hand || p.behind != 0 || len(p.others) > 0 }
 
 // state takes in what Postgres says of a resource. Under block, whoever holds one of another name holds the whole lane.
 func (p *parked) state(id string, s *ResourceState) {

@@ -33,9 +33,11 @@ const (
 	actAsk     // the commands that wait in Postgres are handed in
 	actStoreBack
 	actGateOpen
-	actReturned // the stuck handler comes back
-	actTrusted  // a suspect lane is trusted again
-	actHandover // after a stop: all is finished
+	actReturned  // the stuck handler comes back
+	actTrusted   // a suspect lane is trusted again
+	actHandover  // after a stop: all is finished
+	actElsewhere // what waits in the other partition is settled there
+	actReleased  // the lane hears of it
 
 	// Bad luck, and wishes of a person.
 	actFail
@@ -92,6 +94,11 @@ func (w *world) actions(to []action) []action {
 	}
 	w.answers(add)
 	w.rare(add)
+	if w.elsewhere {
+		add(actElsewhere)
+	} else if len(w.core.Behind()) > 0 {
+		add(actReleased)
+	}
 	if w.overtakes != 0 || !w.waits() {
 		w.ending(add)
 		w.arrivals(add)
@@ -396,6 +403,18 @@ func (w *world) happen(a action) error {
 		return w.step(&Inputs{Aging: []Aging{{Tier: int(a.a), Below: int64(len(w.logs[a.a]))}}})
 	case actTrusted:
 		return w.step(&Inputs{Trusted: true})
+	case actElsewhere:
+		w.elsewhere = false
+		return nil
+	case actReleased:
+		in := Inputs{}
+		for id, p := range w.core.Behind() {
+			if p != otherPartition {
+				return fmt.Errorf("R12: %s is held behind partition %d", id, p)
+			}
+			in.Released = append(in.Released, id)
+		}
+		return w.step(&in)
 	default:
 		return w.ownership(a)
 	}

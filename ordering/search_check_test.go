@@ -222,7 +222,7 @@ func (w *world) keyPostgres(k *keyer) {
 		k.nums(int(pg.commands[i].Kind), pg.commands[i].ev)
 	}
 	k.num(-1)
-	k.flags(pg.exists, pg.hand, pg.starting != nil)
+	k.flags(pg.exists, pg.hand, pg.behind != 0, pg.starting != nil, w.elsewhere)
 	if s := pg.starting; s != nil {
 		k.seq(s.Seq)
 		k.nums(w.sc.event(s.Position), s.Starts)
@@ -362,7 +362,7 @@ func (w *world) written(b *Write) string {
 
 func stateText(s *ResourceState) string {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "letter %d hand %v drained %v high", s.Letter, s.Hand, s.Drained)
+	fmt.Fprintf(&b, "letter %d hand %v drained %v behind %d high", s.Letter, s.Hand, s.Drained, s.Behind.Partition())
 	for _, h := range s.HighWater {
 		fmt.Fprintf(&b, " %s@%d", h.Topic, h.Position.Offset)
 	}
@@ -375,7 +375,8 @@ var actionText = map[actionKind]string{
 	actCommit: "offsets are committed", actDue: "what waits is due", actLazy: "the batch's time has come",
 	actReread: "the time to read again has come", actRelease: "a person releases the resource",
 	actAdvance: "a person advances past the letter of e%d", actAsk: "waiting commands are handed in",
-	actStoreBack: "Postgres is back", actHandover: "all is finished: the lane is handed over", actFail: "the handler fails",
+	actStoreBack: "Postgres is back", actHandover: "all is finished: the lane is handed over",
+	actElsewhere: "what waits in the other partition is settled", actReleased: "the lane hears that nothing waits elsewhere", actFail: "the handler fails",
 	actNotRun: "the run is cancelled", actDieHold: "the handler fails for good (hold)",
 	actDieAdvance: "the handler fails for good (advance)", actLost: "produce %d lands, its outcome is unknown",
 	actMissed: "produce %d does not land, its outcome is unknown", actRefused: "produce %d is refused",

@@ -20,6 +20,7 @@ type postgres struct {
 	exists bool
 	letter int64
 	hand   bool
+	behind Behind
 	high   [maxSources]int
 }
 
@@ -94,8 +95,8 @@ func (pg *postgres) state(sc *scope) *ResourceState {
 		return nil
 	}
 	s := &ResourceState{
-		Resource: sc.resource(), Letter: pg.letter, Hand: pg.hand,
-		Drained: len(pg.rows) == 0 && pg.letter == 0 && !pg.hand,
+		Resource: sc.resource(), Letter: pg.letter, Hand: pg.hand, Behind: pg.behind,
+		Drained: len(pg.rows) == 0 && pg.letter == 0 && !pg.hand && pg.behind == 0,
 	}
 	for i, h := range pg.high[:len(sc.events)] {
 		if h >= 0 {
@@ -129,7 +130,7 @@ func (w *world) apply(b *Write) (*Written, error) {
 	}
 	w.begins(b)
 	if len(b.Drop) > 0 {
-		if len(pg.rows) > 0 || pg.letter != 0 || pg.hand {
+		if len(pg.rows) > 0 || pg.letter != 0 || pg.hand || pg.behind != 0 {
 			return nil, fmt.Errorf("R7: the resource's row goes, and something waits or holds")
 		}
 		pg.exists = false
@@ -271,7 +272,7 @@ func (w *world) sets(s *ResourceState) error {
 	if s.Resource != w.sc.resource() {
 		return fmt.Errorf("there is no resource %q", s.Resource)
 	}
-	pg.exists, pg.letter, pg.hand = true, s.Letter, s.Hand
+	pg.exists, pg.letter, pg.hand, pg.behind = true, s.Letter, s.Hand, s.Behind
 	high := [maxSources]int{-1, -1}
 	for _, h := range s.HighWater {
 		high[int(h.Position.Topic[0])-1] = int(h.Position.Offset)

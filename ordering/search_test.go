@@ -17,16 +17,17 @@ import (
 //	span=N       max_span, in events
 //	lag          a crash may find commits of the tiers as old as the tenure
 //	suspect      every owner suspects the lane (R13)
+//	grown        earlier events of the resource wait in another partition at first (R12)
 var (
 	// scopesTiny take a second, also with the race detector. The broken variants of testdata/bugs are searched here too.
 	scopesTiny = []string{
 		"1/1/1/1;1", "1/1/0/0;2,mishaps=1", "2/1/0/0;1,overtakes=0", "2/0/1/1;1,overtakes=0",
-		"1/3/1/0;1,suspect,overtakes=0", "block:2/1/1/1;1",
+		"1/3/1/0;1,suspect,overtakes=0", "block:2/1/1/1;1", "2/1/0/0;1,grown,overtakes=0",
 	}
 	scopesPark = []string{
 		"2/2/0/0;2,overtakes=1", "2/1/1/1;1,overtakes=2", "2/1/0/0;2,overtakes=1",
 		"2/1/0/0;1", "1/2/0/0;2", "1/2/1/1;1", "2/0/1/1;1", "2/1/0/0;1,lag,overtakes=1",
-		"1+1/1/1/1;1,overtakes=0", "1+1/1/0/0;1,overtakes=1",
+		"1+1/1/1/1;1,overtakes=0", "1+1/1/0/0;1,overtakes=1", "2/1/0/0;1,grown", "1/1/1/1;1,grown",
 	}
 	scopesMishaps = []string{
 		"2/1/0/0;1,mishaps=1,overtakes=1", "1/1/1/1;1,odd,away,mishaps=1", "2/0/0/0;1,odd,away,mishaps=1",
@@ -48,7 +49,7 @@ var (
 	scopesKey = []string{
 		"1/1/1/1;1,away,mishaps=1,overtakes=1", "1/1/1/1;1,immediate=1", "2/1/0/0;1,overtakes=1", "1/1/0/0;2,lag",
 		"1/1/0/0;2,odd,mishaps=1,handovers=1,overtakes=1", "1+1/1/1/0;1,overtakes=0", "1/3/1/0;1,suspect,overtakes=0",
-		"1/1/0/0;1,span=1", "block:2/1/1/1;1",
+		"1/1/0/0;1,span=1", "block:2/1/1/1;1", "1/1/1/1;1,grown,overtakes=1",
 	}
 )
 
@@ -118,7 +119,7 @@ func parse(t *testing.T, text string) *scope {
 	numbers := map[string]*int{
 		"handovers": &sc.handovers, "mishaps": &sc.mishaps, "immediate": &sc.immediate, "overtakes": &sc.overtakes, "span": &sc.span,
 	}
-	flags := map[string]*bool{"odd": &sc.odd, "away": &sc.away, "lag": &sc.lag, "suspect": &sc.suspect}
+	flags := map[string]*bool{"odd": &sc.odd, "away": &sc.away, "lag": &sc.lag, "suspect": &sc.suspect, "grown": &sc.grown}
 	for _, p := range parts[1:] {
 		name, n, _ := strings.Cut(p, "=")
 		switch {

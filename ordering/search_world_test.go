@@ -54,6 +54,8 @@ type world struct {
 	pg postgres
 	observed
 
+	elsewhere bool // earlier events of the resource wait in another partition (R12)
+
 	crashes, handovers, deaths, wishes, mishaps, overtakes int // left
 }
 
@@ -81,7 +83,7 @@ type observed struct {
 func newWorld(sc *scope) (*world, error) {
 	w := &world{
 		sc: sc, crashes: sc.crashes, handovers: sc.handovers, deaths: sc.deaths, wishes: sc.wishes, mishaps: sc.mishaps,
-		overtakes: sc.overtakes,
+		overtakes: sc.overtakes, elsewhere: sc.grown,
 	}
 	w.last = [maxSources]int{-1, -1}
 	for i := range w.pg.high {
@@ -104,6 +106,9 @@ func (w *world) config() Config {
 	c := Config{
 		Strategy: w.sc.strategy, Immediate: w.sc.immediate, Backoff: time.Second, MaxEvents: w.sc.span, MaxBytes: 1 << 20,
 		ParkWhenFull: true, DrainRuns: 4, Epoch: 1, Suspect: w.sc.suspect, Starting: w.pg.starting,
+	}
+	if w.elsewhere {
+		c.Elsewhere = map[string]int32{w.sc.resource(): otherPartition}
 	}
 	for s := range w.sc.events {
 		src := Source{Topic: sourceNames[s], ID: sourceID(s), Start: int64(w.srcCommit[s]), Commit: int64(w.srcCommit[s])}
@@ -302,7 +307,9 @@ func (w *world) starts(wk *Work) error {
 		return fmt.Errorf("G3: e%d runs again after its parked success was recorded", ev)
 	case w.pg.letterOf(ev) != nil:
 		return fmt.Errorf("G1: e%d runs while it is a dead letter", ev)
-	case w.pg.exists && (w.pg.hand || w.pg.letter != 0):
+	case w.elsewhere:
+		return fmt.Errorf("R12: e%d runs while earlier events of its resource wait in another partition", ev)
+	case w.pg.exists && (w.pg.hand || w.pg.letter != 0 || w.pg.behind != 0):
 		return fmt.Errorf("e%d runs while its resource is held", ev)
 	case w.settled&bit != 0 && !replay && w.again&bit == 0:
 		return fmt.Errorf("G3: e%d runs again without a crash", ev)
@@ -386,7 +393,10 @@ func (w *world) goal() bool {
 	return w.settled == 1<<w.sc.total()-1 && !w.pg.exists && len(w.pg.rows) == 0 && len(w.pg.commands) == 0 && !w.stopping
 }
 
-const searchType = "t"
+const (
+	searchType     = "t"
+	otherPartition = 7
+)
 
 var (
 	sourceNames = []string{"orders", "returns"}
@@ -416,6 +426,7 @@ type scope struct {
 	odd       bool // mishaps are of all kinds
 	suspect   bool // every owner suspects the lane
 	lag       bool // a crash may find old commits of the tiers
+	grown     bool // the topics grew, and the resource waits in another partition
 }
 
 // resource is the name of the one resource.

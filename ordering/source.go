@@ -15,6 +15,10 @@ func (l *Lane) fetched(w *Work) {
 		return
 	}
 	r := l.resource(w.Event.Resource)
+	if in, there := l.elsewhere[r.id]; there {
+		delete(l.elsewhere, r.id)
+		l.holdBehind(r, BehindPartition(in))
+	}
 	if p := r.park; p != nil {
 		if rw := l.rowOf(r, w); rw != nil && l.cfg.Strategy == Block && rw.copy == NoCopy {
 			l.rejoin(r, rw, w)

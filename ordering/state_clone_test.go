@@ -1,6 +1,7 @@
 package ordering
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ import (
 // a struct changes, so that no field is forgotten.
 var cloned = map[reflect.Type]string{
 	reflect.TypeFor[Lane](): "cfg now version seq sources tiers resources idle maxIdle parkedNow free timers dirty types names topics " +
-		"batch inflight making makings reading audits auditing again commands known drained gates gated gatedHeads " +
+		"batch inflight making makings reading audits auditing again commands known drained elsewhere behind gates gated gatedHeads " +
 		"probing crowded line active starts drainRuns draining running bytes away stopped tiersRead marked moved paused out",
 	reflect.TypeFor[source](): "window committed handed",
 	reflect.TypeFor[window](): "slots head used first next done",
@@ -23,7 +24,7 @@ var cloned = map[reflect.Type]string{
 	reflect.TypeFor[task]():   "res next row slot tries stage turn attempts",
 	reflect.TypeFor[resource](): "id first last queue cur stuck locked park at timer dirty " +
 		"atGate inLine listed",
-	reflect.TypeFor[parked](): "rows high letter hand others changed reading command unrecorded pendingRows pending",
+	reflect.TypeFor[parked](): "rows high letter hand behind others changed reading command unrecorded pendingRows pending",
 	reflect.TypeFor[row](): "seq offset due ptr since epoch typ attempt spent topic tier ptrTier pending copy saved letter gone " +
 		"lostPtr lostSrc audited making work waits",
 	reflect.TypeFor[batch]():   "Write at ops refresh changed",
@@ -124,6 +125,11 @@ func (l *Lane) clone(c *copier) *Lane {
 	n.drained = make(map[*resource]struct{}, len(l.drained))
 	for r := range l.drained {
 		n.drained[c.resource(r)] = struct{}{}
+	}
+	n.elsewhere = maps.Clone(l.elsewhere)
+	n.behind = make(map[*resource]struct{}, len(l.behind))
+	for r := range l.behind {
+		n.behind[c.resource(r)] = struct{}{}
 	}
 	c.waiting(n, l)
 	return n

@@ -126,7 +126,7 @@ func (l *Lane) appendKey(k *keyer) {
 	k.list(l, l.line)
 	k.list(l, l.gated[0])
 	k.nums(int(l.gates[0]), len(l.gatedHeads[0]), len(l.draining), len(l.crowded))
-	k.flags(l.probing[0])
+	k.flags(l.probing[0], len(l.elsewhere) > 0)
 }
 
 // effects writes what is under way.
@@ -230,7 +230,7 @@ func (k *keyer) resource(l *Lane, r *resource) {
 		k.num(h.Offset)
 	}
 	k.seq(p.letter)
-	k.flags(p.hand, p.changed, p.reading, p.command)
+	k.flags(p.hand, p.changed, p.reading, p.command, p.behind != 0)
 	k.num(int64(len(p.others))) // the search holds the lane's own resource alone
 	k.nums(int(p.unrecorded), int(p.pendingRows), int(p.pending))
 }
@@ -353,7 +353,7 @@ func (k *keyer) copy(c *Copy, seq int64) {
 }
 
 func (k *keyer) state(s *ResourceState) {
-	k.flags(s.Drained, s.Hand)
+	k.flags(s.Drained, s.Hand, s.Behind != 0)
 	k.seq(s.Letter)
 	for _, h := range s.HighWater {
 		k.nums(int(h.Position.Topic[0]), int(h.Position.Offset))

@@ -23,6 +23,7 @@ const (
 	opCommand
 	opStarting
 	opMark
+	opRelease
 )
 
 // op is what to do when the write is acknowledged.
@@ -91,7 +92,7 @@ func (l *Lane) send() {
 // state is the row of a resource as it is to be in Postgres.
 func (l *Lane) state(r *resource) ResourceState {
 	p := r.park
-	s := ResourceState{Resource: r.id, Drained: len(p.rows) == 0 && !p.held(), Letter: p.letter, Hand: p.hand}
+	s := ResourceState{Resource: r.id, Drained: len(p.rows) == 0 && !p.held(), Letter: p.letter, Hand: p.hand, Behind: p.behind}
 	for i, h := range p.high {
 		if h.Offset >= 0 {
 			s.HighWater = append(s.HighWater, HighWater{
@@ -169,6 +170,9 @@ func (l *Lane) acknowledged(o *op) {
 		r.park.unrecorded--
 		l.mark(w)
 		l.mark(rw.waits)
+		l.settled(r)
+	case opRelease:
+		r.park.pending--
 		l.settled(r)
 	case opLetter:
 		r.park.pending--

@@ -167,10 +167,14 @@ func TestResizeWaitsUntilAllBelowTheCutsIsDone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	resize := func(to, want int, counts ...int) {
+	var topics []string
+	for _, s := range input.Sources {
+		topics = append(topics, s.Topic)
+	}
+	resize := func(to int, want InTheWay, counts ...int) {
 		t.Helper()
-		if left, err := s.Resize(t.Context(), lane0.Consumer, to); err != nil || left != want {
-			t.Fatalf("%d are in the way, want %d: %v", left, want, err)
+		if left, err := s.Resize(t.Context(), lane0.Consumer, to, topics); err != nil || left != want {
+			t.Fatalf("%+v are in the way, want %+v: %v", left, want, err)
 		}
 		rows, err := s.Lanes(t.Context(), lane0.Consumer)
 		if err != nil {
@@ -189,7 +193,7 @@ func TestResizeWaitsUntilAllBelowTheCutsIsDone(t *testing.T) {
 	for i := range ends {
 		ends[i], marks.Sources[i] = 5, ordering.Mark{Offset: 5, Epoch: -1}
 	}
-	resize(4, 2, 2, 2)
+	resize(4, InTheWay{Partitions: 2}, 2, 2)
 	for _, tenure := range tenures {
 		if err := tenure.Cut(t.Context(), ends); err != nil {
 			t.Fatal(err)
@@ -197,9 +201,9 @@ func TestResizeWaitsUntilAllBelowTheCutsIsDone(t *testing.T) {
 	}
 	state := ordering.ResourceState{Resource: "a"}
 	write(t, tenures[0], ordering.Write{Seq: 1, Marks: marks, Resources: []ordering.ResourceState{state}})
-	resize(4, 1, 2, 2)
+	resize(4, InTheWay{Partitions: 1}, 2, 2)
 	write(t, tenures[1], ordering.Write{Marks: marks})
-	resize(4, 0, 4, 4)
+	resize(4, InTheWay{}, 4, 4)
 	at := lane0
 	at.Partition = 3
 	tenure, l, err := s.Acquire(t.Context(), at, input)
@@ -209,10 +213,20 @@ func TestResizeWaitsUntilAllBelowTheCutsIsDone(t *testing.T) {
 	if list, err := tenure.Elsewhere(t.Context(), l.Growth.At); err != nil || len(list) != 1 || list["a"] != 0 {
 		t.Errorf("elsewhere %v, %v", list, err)
 	}
-	resize(1, 1, 4, 4, 4)
+	// What is held behind another partition is in the way of further growth, beside the four partitions without a cut.
+	here := ordering.ResourceState{Resource: "a", Behind: ordering.BehindPartition(0)}
+	write(t, tenure, ordering.Write{Resources: []ordering.ResourceState{here}})
+	resize(8, InTheWay{Partitions: 4, Resources: 1}, 4, 4, 4)
+	here = ordering.ResourceState{Resource: "a", Drained: true}
+	write(t, tenure, ordering.Write{Resources: []ordering.ResourceState{here}})
+	resize(8, InTheWay{Partitions: 4}, 4, 4, 4)
+	if list, err := tenure.Elsewhere(t.Context(), l.Growth.At); err != nil || len(list) != 1 {
+		t.Errorf("elsewhere %v, %v", list, err)
+	}
+	resize(1, InTheWay{Resources: 1}, 4, 4, 4)
 	state.Drained = true
 	write(t, tenures[0], ordering.Write{Resources: []ordering.ResourceState{state}})
-	resize(1, 0, 1, 1, 1)
+	resize(1, InTheWay{}, 1, 1, 1)
 	if rows, err := s.Lanes(t.Context(), "nobody"); err != nil || len(rows) != 0 {
 		t.Errorf("of nobody: %v, %v", rows, err)
 	}

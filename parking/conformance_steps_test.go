@@ -242,7 +242,8 @@ func (s *scene) look(t *rapid.T) {
 	})
 	if rapid.IntRange(0, 3).Draw(t, "resize") == 0 {
 		n := rapid.IntRange(1, 4).Draw(t, "to")
-		check("resize", func(db parking.Database) (any, error) { return db.Resize(t.Context(), s.consumer, n) })
+		topics := rapid.SampledFrom([][]string{{"orders"}, {}, {"orders", "returns"}}).Draw(t, "topics")
+		check("resize", func(db parking.Database) (any, error) { return db.Resize(t.Context(), s.consumer, n, topics) })
 	}
 	if rapid.IntRange(0, 2).Draw(t, "cut") == 0 {
 		by, cut := s.fence(t, at.Partition), sources(t)
@@ -259,6 +260,9 @@ func (s *scene) look(t *rapid.T) {
 		rows, err := db.Lanes(t.Context(), s.consumer)
 		for i := range rows { // what each side draws for itself
 			rows[i].LaneID = uuid.UUID{}
+			if !rows[i].Growth.At.IsZero() {
+				rows[i].Growth.At = time.Unix(1, 0)
+			}
 		}
 		return rows, err
 	})

@@ -31,12 +31,13 @@ type Database interface {
 	// Lanes are the rows of a consumer's lanes, by partition.
 	Lanes(ctx context.Context, consumer string) ([]LaneRow, error)
 	// Resize moves the lanes of a consumer to another number of partitions: to more when all below the cuts is settled or
-	// recorded, to fewer when none of its resources waits. It answers what is in the way: lanes, or resources.
-	Resize(ctx context.Context, consumer string, partitions int) (left int, err error)
+	// recorded and no resource is held behind another lane, to fewer when none of its resources waits. The topics are those that
+	// grew: each lane must have a cut of each.
+	Resize(ctx context.Context, consumer string, partitions int, topics []string) (InTheWay, error)
 	// SetCut sets a lane's cut; false when the lane has another owner or epoch. The version is not looked at.
 	SetCut(ctx context.Context, at Place, by Owned, cut map[string]SourcePlace) (bool, error)
 	// Elsewhere are the resources that wait in other lanes of a consumer than one, and in which, of those that were parked
-	// before a time. Those that wait for this lane themselves are left out.
+	// before a time. Those that are held behind a lane themselves, or waited in this lane too by then, are left out.
 	Elsewhere(ctx context.Context, at Place, before time.Time) (map[string]int32, error)
 	// Settled are those of resources in lanes of a consumer that do not wait there.
 	Settled(ctx context.Context, consumer string, in map[string]int32) ([]string, error)
@@ -123,11 +124,18 @@ type LaneRow struct {
 	Sources        map[string]SourcePlace // by topic
 	Tiers          map[string]TierPlace   // by tier
 	PartitionCount int
+	Growth         Growth
+}
+
+// InTheWay counts what keeps a consumer from moving to another number of partitions; nothing when it moved.
+type InTheWay struct {
+	Partitions int // that have no cut, or something below it that is neither settled nor recorded
+	Resources  int // that are held behind another partition, or, where there are to be fewer partitions, that wait
 }
 
 // Growth is what a lane's row keeps of source topics that grew (R12).
 type Growth struct {
-	Cut map[string]SourcePlace // where they ended when that was seen; nil when they have not grown since the lane moved
+	Cut map[string]SourcePlace // where they ended when that was seen; only of those that have grown since the consumer moved
 	// From is the number of partitions before they grew last, 0 for never; the consumer moved to the new number At, with
 	// these Topics.
 	From   int

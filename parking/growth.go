@@ -7,20 +7,23 @@ import (
 )
 
 // Resize moves all lanes of a consumer to another number of partitions (R12): to more when every lane has settled or
-// recorded all below its cut, to fewer when none of the consumer's resources waits. It answers how many lanes, or resources,
-// are in the way; 0 when it was done.
-func (s *Store) Resize(ctx context.Context, consumer string, partitions int) (left int, err error) {
-	if left, err = s.db.Resize(ctx, consumer, partitions); err != nil {
-		return 0, fmt.Errorf("move %s to %d partitions: %w", consumer, partitions, err)
+// recorded all below its cut and no resource is held behind another lane any more, to fewer when none of the consumer's
+// resources waits. The topics are those that grew: each lane must have a cut of each.
+func (s *Store) Resize(ctx context.Context, consumer string, partitions int, topics []string) (left InTheWay, err error) {
+	if left, err = s.db.Resize(ctx, consumer, partitions, topics); err != nil {
+		return left, fmt.Errorf("move %s to %d partitions: %w", consumer, partitions, err)
 	}
 	return left, nil
 }
 
-// Cut notes where the lane's source topics ended when it was seen that they have more partitions than the consumer works
-// under. The marks are in the order of AcquireInput.Sources; only their offsets are looked at.
+// Cut notes where source topics of the lane ended when it was seen that they have more partitions than the consumer works
+// under: the ends are in the order of AcquireInput.Sources, -1 for a topic that did not grow.
 func (t *Tenure) Cut(ctx context.Context, ends []int64) error {
 	cut := make(map[string]SourcePlace, len(ends))
 	for i, end := range ends {
+		if end < 0 {
+			continue
+		}
 		cut[t.marks.in.Sources[i].Topic] = SourcePlace{ID: t.marks.sources[i].ID, Commit: end, Epoch: -1}
 	}
 	mine, err := t.store.db.SetCut(ctx, t.lane.place(), t.at(), cut)
@@ -34,7 +37,7 @@ func (t *Tenure) Cut(ctx context.Context, ends []int64) error {
 }
 
 // Elsewhere are the resources that wait in other lanes of the consumer, and in which: those that were parked before a time,
-// and do not wait for this lane.
+// except those that waited in this lane as well by then: those were never in order across partitions.
 func (t *Tenure) Elsewhere(ctx context.Context, before time.Time) (map[string]int32, error) {
 	list, err := t.store.db.Elsewhere(ctx, t.lane.place(), before)
 	if err != nil {

@@ -59,10 +59,15 @@ func (p *postgres) Lanes(ctx context.Context, consumer string) ([]LaneRow, error
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (LaneRow, error) {
 		l := LaneRow{Place: Place{Consumer: consumer}}
 		var sources, tiers []byte
-		if err := row.Scan(&l.Partition, &l.ClusterID, &l.LaneID, &l.Epoch, &l.Owner, &l.Version, &l.Seq, &sources, &tiers, &l.PartitionCount); err != nil {
+		var g growth
+		err := row.Scan(&l.Partition, &l.ClusterID, &l.LaneID, &l.Epoch, &l.Owner, &l.Version, &l.Seq, &sources, &tiers, &l.PartitionCount,
+			&g.cut, &g.From, &g.at, &g.Topics)
+		if err != nil {
 			return l, err
 		}
-		var err error
+		if l.Growth, err = g.read(); err != nil {
+			return l, err
+		}
 		l.Sources, l.Tiers, err = places(sources, tiers)
 		return l, err
 	})
@@ -85,9 +90,30 @@ func (p *postgres) Rewind(ctx context.Context, r Rewind) (out Rewound, err error
 	return out, err
 }
 
-func (p *postgres) Resize(ctx context.Context, consumer string, partitions int) (waiting int, err error) {
-	err = p.pool.QueryRow(ctx, p.sql.resize, consumer, partitions).Scan(&waiting)
-	return waiting, err
+func (p *postgres) Resize(ctx context.Context, consumer string, partitions int, topics []string) (left InTheWay, err error) {
+	err = p.pool.QueryRow(ctx, p.sql.resize, consumer, partitions, topics).Scan(&left.Partitions, &left.Resources)
+	return left, err
+}
+
+// growth scans what a lane's row keeps of topics that grew.
+type growth struct {
+	Growth
+
+	cut []byte
+	at  *time.Time
+}
+
+func (g *growth) read() (Growth, error) {
+	if g.at != nil {
+		g.At = *g.at
+	}
+	if g.cut == nil {
+		return g.Growth, nil
+	}
+	if err := json.Unmarshal(g.cut, &g.Cut); err != nil {
+		return g.Growth, fmt.Errorf("partitions.cut: %w", err)
+	}
+	return g.Growth, nil
 }
 
 func (p *postgres) SetCut(ctx context.Context, at Place, by Owned, cut map[string]SourcePlace) (mine bool, err error) {
@@ -132,21 +158,16 @@ func (p *postgres) Settled(ctx context.Context, consumer string, in map[string]i
 
 func (p *postgres) Take(ctx context.Context, in Take) (*Taken, error) {
 	t := &Taken{Owned: Owned{Owner: in.Owner}}
-	var sources, tiers, starting, cut []byte
-	var grown *time.Time
+	var sources, tiers, starting []byte
+	var g growth
 	err := p.pool.QueryRow(ctx, p.sql.acquire, in.Consumer, in.Partition, in.ClusterID, in.Owner, in.PartitionCount, in.Version,
 		in.Instance).Scan(&t.LaneID, &t.Epoch, &t.Version, &t.Seq, &sources, &tiers, &t.PartitionCount, &starting,
-		&t.UncleanEnds, &t.Handover, &t.ClusterID, &t.Now, &cut, &t.Growth.From, &grown, &t.Growth.Topics)
+		&t.UncleanEnds, &t.Handover, &t.ClusterID, &t.Now, &g.cut, &g.From, &g.at, &g.Topics)
 	if err != nil {
 		return nil, err
 	}
-	if grown != nil {
-		t.Growth.At = *grown
-	}
-	if cut != nil {
-		if err := json.Unmarshal(cut, &t.Growth.Cut); err != nil {
-			return nil, fmt.Errorf("partitions.cut: %w", err)
-		}
+	if t.Growth, err = g.read(); err != nil {
+		return nil, err
 	}
 	if t.Sources, t.Tiers, err = places(sources, tiers); err != nil {
 		return nil, err

@@ -165,41 +165,42 @@ end $$;
 comment on function {{schema}}.take_partition is 'gives a partition to a new owner (used by the consumer)';
 
 -- +goose StatementBegin
-create function {{schema}}.resize(in_consumer text, in_count integer) returns integer
+create function {{schema}}.resize(
+    in_consumer text, in_count integer, in_topics text[], out partitions_left integer, out resources_left integer)
 language plpgsql security definer set search_path = {{schema}}, pg_temp as $$
 declare
     before integer;
-    left_over integer;
 begin
     perform from partitions where consumer = in_consumer order by partition for update; -- no write until we are done
     select max(partition_count) into before from partitions where consumer = in_consumer;
+    partitions_left := 0;
+    resources_left := 0;
     if before is null or before = in_count then
-        return 0;
+        return;
     elsif in_count < before then
-        select count(*) into left_over from parked_resources where consumer = in_consumer and state <> 'drained';
+        select count(*) into resources_left from parked_resources where consumer = in_consumer and state <> 'drained';
     else
-        select count(*) into left_over
+        select count(*) into resources_left from parked_resources where consumer = in_consumer and held_behind_partition is not null;
+        select count(*) into partitions_left
         from generate_series(0, before - 1) as n (partition)
         left join partitions p on p.consumer = in_consumer and p.partition = n.partition
-        where p.cut is null or exists (select from jsonb_each(p.cut) as c (topic, at)
-            where (p.sources->c.topic->>'id') is distinct from (c.at->>'id')
-                or (p.sources->c.topic->>'commit')::bigint < (c.at->>'commit')::bigint);
+        where exists (select from unnest(in_topics) as t (topic)
+            where p.cut->t.topic is null or (p.sources->t.topic->>'id') is distinct from (p.cut->t.topic->>'id')
+                or (p.sources->t.topic->>'commit')::bigint < (p.cut->t.topic->>'commit')::bigint);
     end if;
-    if left_over = 0 then
-        update partitions p set
+    if partitions_left + resources_left = 0 then
+        update partitions set
             partition_count = in_count,
             grown_from = case when in_count > before then before end,
             grown_at = case when in_count > before then now() end,
-            grown_topics = case when in_count > before then array(select jsonb_object_keys(coalesce(p.cut,
-                (select o.cut from partitions o where o.consumer = in_consumer and o.partition = 0), '{}'))) end,
+            grown_topics = case when in_count > before then in_topics end,
             cut = null
         where consumer = in_consumer;
     end if;
-    return left_over;
 end $$;
 -- +goose StatementEnd
 
-comment on function {{schema}}.resize is 'moves a consumer to another number of partitions: to more when every partition has settled or recorded all below its cut, to fewer when nothing waits; how many partitions, or resources, are in the way (used by the consumer)';
+comment on function {{schema}}.resize is 'moves a consumer to another number of partitions: to more when every partition has settled or recorded all below its cut and no resource is held behind another partition any more, to fewer when nothing waits; how many partitions and resources are in the way (used by the consumer)';
 
 -- +goose StatementBegin
 create function {{schema}}.fence(

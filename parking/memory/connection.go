@@ -77,8 +77,8 @@ func (c *connection) Rewind(ctx context.Context, r parking.Rewind) (parking.Rewo
 	return through(ctx, c, "Rewind", func(t *transaction) (parking.Rewound, error) { return t.rewind(r) })
 }
 
-func (c *connection) Resize(ctx context.Context, consumer string, partitions int) (int, error) {
-	return through(ctx, c, "Resize", func(t *transaction) (int, error) { return t.resize(consumer, partitions), nil })
+func (c *connection) Resize(ctx context.Context, consumer string, partitions int, topics []string) (parking.InTheWay, error) {
+	return through(ctx, c, "Resize", func(t *transaction) (parking.InTheWay, error) { return t.resize(consumer, partitions, topics), nil })
 }
 
 func (c *connection) SetCut(ctx context.Context, at parking.Place, by parking.Owned, cut map[string]parking.SourcePlace) (bool, error) {

@@ -2,7 +2,6 @@ package memory
 
 import (
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/layby-go/layby/ordering"
@@ -10,56 +9,49 @@ import (
 )
 
 // resize is the function of that name.
-func (t *transaction) resize(consumer string, count int) (left int) {
+func (t *transaction) resize(consumer string, count int, topics []string) (left parking.InTheWay) {
 	rows := t.rows(consumer)
 	before := 0
 	for i := range rows {
 		before = max(before, rows[i].PartitionCount)
 	}
-	switch {
-	case before == 0 || count == before:
-		return 0
-	case count < before:
-		for k, r := range t.resources {
-			if k.Consumer == consumer && waitsAs(&r) {
-				left++
-			}
-		}
-	default:
-		for p := range int32(before) { //nolint:gosec // a partition count
-			if l, there := t.lanes[place{Consumer: consumer, Partition: p}]; !there || !l.doneBelowCut() {
-				left++
-			}
+	if before == 0 || count == before {
+		return left
+	}
+	for k, r := range t.resources {
+		if k.Consumer == consumer && (count < before && waitsAs(&r) || r.Behind != 0) {
+			left.Resources++
 		}
 	}
-	if left > 0 {
+	for p := range int32(before) { //nolint:gosec // a partition count
+		if l, there := t.lanes[place{Consumer: consumer, Partition: p}]; count > before && (!there || !l.doneBelowCut(topics)) && len(topics) > 0 {
+			left.Partitions++
+		}
+	}
+	if left != (parking.InTheWay{}) {
 		return left
 	}
 	grown := parking.Growth{}
-	first := t.lanes[place{Consumer: consumer, Partition: 0}]
+	if count > before {
+		grown = parking.Growth{From: before, At: t.now, Topics: topics}
+	}
 	for i := range rows {
 		l := t.lanes[rows[i].Place]
-		if count > before {
-			topics := l.growth.Cut
-			if topics == nil {
-				topics = first.growth.Cut
-			}
-			grown = parking.Growth{From: before, At: t.now, Topics: slices.Sorted(maps.Keys(topics))}
-		}
 		l.count, l.growth = count, grown
 		put(t, t.lanes, rows[i].Place, l)
 	}
-	return 0
+	return left
 }
 
-// doneBelowCut says that a lane has settled or recorded all below its cut.
-func (l *lane) doneBelowCut() bool {
-	for topic, at := range l.growth.Cut {
-		if s, there := l.sources[topic]; !there || s.ID != at.ID || s.Commit < at.Commit {
+// doneBelowCut says that a lane has settled or recorded all below its cuts of topics.
+func (l *lane) doneBelowCut(topics []string) bool {
+	for _, topic := range topics {
+		at, there := l.growth.Cut[topic]
+		if s := l.sources[topic]; !there || s.ID != at.ID || s.Commit < at.Commit {
 			return false
 		}
 	}
-	return l.growth.Cut != nil
+	return true
 }
 
 // waitsAs says that the state of a resource is not drained.
@@ -78,17 +70,18 @@ func (t *transaction) setCut(at place, by parking.Owned, cut map[string]parking.
 }
 
 func (t *transaction) elsewhere(at place, before time.Time) map[string]int32 {
+	waited := func(k resourceKey, r *ordering.ResourceState) bool { return waitsAs(r) && t.parkedAt[k].Before(before) }
 	list := map[string]int32{}
-	chosen := map[string]bool{} // whether it waits for another itself
 	for k, r := range t.resources {
-		if k.Consumer != at.Consumer || k.Partition == at.Partition || !waitsAs(&r) || r.Behind == ordering.BehindPartition(at.Partition) ||
-			!t.parkedAt[k].Before(before) {
+		if k.Consumer != at.Consumer || k.Partition == at.Partition || !waited(k, &r) || r.Behind != 0 {
 			continue
 		}
-		old, there := list[k.resource]
-		waits := r.Behind != 0
-		if !there || waits && !chosen[k.resource] || waits == chosen[k.resource] && k.Partition < old {
-			list[k.resource], chosen[k.resource] = k.Partition, waits
+		here := resourceKey{at, k.resource}
+		if h, there := t.resources[here]; there && waited(here, &h) {
+			continue
+		}
+		if p, there := list[k.resource]; !there || k.Partition < p {
+			list[k.resource] = k.Partition
 		}
 	}
 	return list

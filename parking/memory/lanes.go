@@ -98,7 +98,7 @@ func (t *transaction) rows(consumer string) []parking.LaneRow {
 		if at.Consumer == consumer {
 			list = append(list, parking.LaneRow{
 				Place: at, Owned: l.Owned, ClusterID: l.cluster, LaneID: l.id, Seq: l.seq, Sources: l.sources, Tiers: l.tiers,
-				PartitionCount: l.count,
+				PartitionCount: l.count, Growth: l.growth,
 			})
 		}
 	}

@@ -1,1 +1,1 @@
-select {{schema}}.resize($1, $2)
+select * from {{schema}}.resize($1, $2, $3)
