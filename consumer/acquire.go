@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/layby-go/layby/config"
@@ -40,6 +41,7 @@ func (ln *lane) acquire(cause error) {
 	defer ln.done.Done()
 	defer close(ln.acquired)
 	again, stopped := backoff{from: 100 * time.Millisecond, to: acquireRetry}, backoff{from: stoppedRetry, to: stoppedRetry}
+	growing := backoff{from: growthEvery, to: growthEvery}
 	if cause != nil {
 		ln.setState(Stopped, cause.Error())
 		if !stopped.sleep(ln.ctx) {
@@ -52,6 +54,9 @@ func (ln *lane) acquire(cause error) {
 		switch {
 		case err == nil || ln.ctx.Err() != nil:
 			return
+		case errors.Is(err, errGrown):
+			ln.setState(Paused, grown)
+			wait = &growing
 		case errors.As(err, &stop):
 			// The reason can go by itself: a topic's retention, an offset that somebody moves, a cluster that is back.
 			ln.setState(Stopped, err.Error())
@@ -82,6 +87,9 @@ func (ln *lane) takeOver() error {
 	}
 	in := ln.acquireInput(topics)
 	if in.Version, err = ln.written(committed); err != nil {
+		return err
+	}
+	if err := ln.checkPartitionCounts(topics); err != nil {
 		return err
 	}
 	tenure, loaded, err := ln.c.store.Acquire(ln.ctx, ln.key(), in)
@@ -120,14 +128,20 @@ func (ln *lane) begin(
 	ln.tenure, ln.laneID = tenure, loaded.LaneID
 	ln.epoch.Store(loaded.Epoch)
 	ln.version.Store(loaded.Version)
-	if err := ln.checkPartitionCount(topics); err != nil {
+	ln.under = loaded.PartitionCount
+	if err := ln.findCuts(tenure, loaded, topics); err != nil {
 		return err
 	}
 	cfg := ln.coreConfig(loaded)
+	var err error
+	if cfg.Elsewhere, err = ln.elsewhere(tenure, loaded); err != nil {
+		return err
+	}
 	starts := map[string]group.Start{}
-	begun := []group.Commit(nil)
+	var begun []group.Commit
+	late := false // the lane's row does not say where a topic is read from that has a cut
 	for i, s := range ln.sources {
-		b, err := ln.sourceStart(s, committed[s.topic], loaded.Sources[i], loaded.Handover)
+		b, err := ln.sourceStart(s, committed[s.topic], loaded.Sources[i], loaded)
 		if err != nil {
 			return err
 		}
@@ -139,13 +153,16 @@ func (ln *lane) begin(
 				Partition: ln.partition, Topic: s.topic, TopicID: s.id, Tenure: ln.holding, Offset: b.at.Offset, Epoch: b.at.Epoch, Back: true,
 				Metadata: ln.plainMetadata(),
 			})
+		} else if ln.cuts.at != nil && loaded.Sources[i].Commit < b.at.Offset {
+			tenure.Begin(i, ordering.Mark{Offset: b.at.Offset, Epoch: b.at.Epoch})
+			late = true
 		}
 	}
 	tiers, err := ln.tierStarts(committed, loaded, starts)
 	if err != nil {
 		return err
 	}
-	if err := ln.record(append(begun, tiers...), loaded); err != nil {
+	if err := ln.record(append(begun, tiers...), late, loaded); err != nil {
 		return err
 	}
 	ln.start(cfg, loaded, starts)
@@ -154,7 +171,7 @@ func (ln *lane) begin(
 
 func (ln *lane) acquireInput(topics map[string]group.Topic) parking.AcquireInput {
 	in := parking.AcquireInput{PartitionCount: int(topics[ln.c.cfg.Topics[0]].Partitions)}
-	ln.sources, ln.tiers, ln.count = ln.sources[:0], ln.tiers[:0], topics[ln.c.cfg.Topics[0]].Partitions
+	ln.sources, ln.tiers = ln.sources[:0], ln.tiers[:0]
 	for _, name := range ln.c.cfg.Topics {
 		ln.sources = append(ln.sources, source{topic: name, id: topics[name].ID})
 		in.Sources = append(in.Sources, parking.Source{Topic: name, ID: topics[name].ID})
@@ -190,13 +207,14 @@ func (ln *lane) written(committed map[string]group.Committed) (int64, error) {
 
 // record makes durable where topics begin that don't go on from where the group says: found again after a crash, a
 // start could lie elsewhere, and behind events. The group comes first: what the lane's row says of topics that are to be
-// read again counts until it is written.
-func (ln *lane) record(begun []group.Commit, loaded *parking.Loaded) error {
-	if len(begun) == 0 {
+// read again counts until it is written. A row that is late is written too: others look there how far the lane has come.
+func (ln *lane) record(begun []group.Commit, late bool, loaded *parking.Loaded) error {
+	if len(begun) > 0 {
+		if err := ln.c.group.Commit(ln.ctx, begun); err != nil {
+			return fmt.Errorf("commit where partition %d begins: %w", ln.partition, err)
+		}
+	} else if !late {
 		return nil
-	}
-	if err := ln.c.group.Commit(ln.ctx, begun); err != nil {
-		return fmt.Errorf("commit where partition %d begins: %w", ln.partition, err)
 	}
 	done, err := ln.tenure.Write(ln.ctx, &ordering.Write{Version: loaded.Version, Seq: loaded.Seq})
 	if err != nil {
@@ -207,56 +225,6 @@ func (ln *lane) record(begun []group.Commit, loaded *parking.Loaded) error {
 	return nil
 }
 
-// checkPartitionCount stops a lane whose topics grew, until nothing of the consumer waits and all is read: its resources
-// may have moved to other partitions (R12).
-func (ln *lane) checkPartitionCount(topics map[string]group.Topic) error {
-	first, now := ln.sources[0].topic, topics[ln.sources[0].topic].Partitions
-	for _, s := range ln.sources {
-		if n := topics[s.topic].Partitions; n != now {
-			return stopf("%s has %d partitions, but %s has %d: the source topics of a consumer must have equally many", s.topic, n, first, now)
-		}
-	}
-	for _, t := range ln.tiers {
-		if n := topics[t.Topic].Partitions; n < now && !isOrphan(t.Tier) {
-			return stopf("the retry topic %s has %d partitions, but %s has %d: type `layby topics apply`", t.Topic, n, first, now)
-		}
-	}
-	rows, err := ln.c.store.Lanes(ln.ctx, ln.c.cfg.Group)
-	if err != nil {
-		return err
-	}
-	for i := range rows {
-		before := rows[i].PartitionCount
-		if int32(before) == now { //nolint:gosec // a partition count
-			continue
-		}
-		unread, err := ln.c.group.Unread(ln.ctx, int32(before)) //nolint:gosec // a partition count
-		if err != nil {
-			return err
-		}
-		if unread > 0 {
-			return stopf("%s: %d records of the %d partitions are not done yet", ln.grown(before, now), unread, before)
-		}
-		waiting, err := ln.c.store.Resize(ln.ctx, ln.c.cfg.Group, int(now))
-		if err != nil {
-			return err
-		}
-		if waiting > 0 {
-			return stopf("%s: %d resources wait in Postgres", ln.grown(before, now), waiting)
-		}
-		ln.log.LogAttrs(ln.ctx, slog.LevelInfo, "the source topics have another number of partitions; nothing waited, so the consumer works under it from now on",
-			slog.Int("before", before), slog.Int("now", int(now)))
-		return nil
-	}
-	return nil
-}
-
-func (ln *lane) grown(before int, now int32) string {
-	ln.c.grew(ln.sources[0].topic, before, int(now))
-	return fmt.Sprintf("%s had %d partitions and has %d now, so events of one resource may lie in two; to keep their order nothing "+
-		"starts before the consumer is at rest. To go on without that order set partition_count = %d in its rows of the table partitions", ln.sources[0].topic, before, now, now)
-}
-
 // beginning is where a source topic is read from.
 type beginning struct {
 	at   group.Start
@@ -265,7 +233,7 @@ type beginning struct {
 }
 
 // sourceStart decides where a source topic is read from (R2).
-func (ln *lane) sourceStart(s source, c group.Committed, row parking.SourceMark, handover []byte) (beginning, error) {
+func (ln *lane) sourceStart(s source, c group.Committed, row parking.SourceMark, loaded *parking.Loaded) (beginning, error) {
 	if row.Commit >= 0 && row.ID != s.id {
 		ln.log.LogAttrs(ln.ctx, slog.LevelWarn, "topic was deleted and created again: reading it from offset 0; parked events keep their copies",
 			slog.String("topic", s.topic))
@@ -277,7 +245,11 @@ func (ln *lane) sourceStart(s source, c group.Committed, row parking.SourceMark,
 		return ln.checkRange(s, beginning{at: group.Start{Offset: row.Commit, Epoch: -1}, anew: true})
 	}
 	if c.Offset < 0 && row.Commit < 0 {
-		at, err := ln.c.group.ResolveStart(ln.ctx, s.topic, ln.partition, ln.c.cfg.Start)
+		from := ln.c.cfg.Start
+		if g := loaded.Growth; g.From > 0 && int(ln.partition) >= g.From && slices.Contains(g.Topics, s.topic) {
+			from = config.Start{} // all of it came after what the consumer had read of the others
+		}
+		at, err := ln.c.group.ResolveStart(ln.ctx, s.topic, ln.partition, from)
 		if err != nil {
 			return beginning{}, fmt.Errorf("find the start of %s/%d: %w", s.topic, ln.partition, err)
 		}
@@ -294,7 +266,7 @@ func (ln *lane) sourceStart(s source, c group.Committed, row parking.SourceMark,
 		b.done = m.done
 	}
 	if len(b.done) == 0 {
-		b.done = handedOver(handover, s.topic, b.at.Offset)
+		b.done = handedOver(loaded.Handover, s.topic, b.at.Offset)
 	}
 	return ln.checkRange(s, b)
 }
@@ -376,6 +348,7 @@ func (ln *lane) coreConfig(loaded *parking.Loaded) ordering.Config {
 // start makes the core and lets records in.
 func (ln *lane) start(cfg ordering.Config, loaded *parking.Loaded, starts map[string]group.Start) {
 	ln.core = ordering.New(cfg, loaded.State)
+	ln.follows = len(cfg.Elsewhere) > 0 || len(ln.core.Behind()) > 0
 	loaded.State = ordering.State{}
 	ln.away(false) // a try before this one may have ended while Postgres was away
 	ln.works = ln.c.pool.Lane(pool.Callbacks{
@@ -384,6 +357,7 @@ func (ln *lane) start(cfg ordering.Config, loaded *parking.Loaded, starts map[st
 	})
 	ln.setSuspect(cfg.Suspect)
 	ln.setState(Running, "")
+	ln.cutOff(starts)
 	ln.started.Store(true)
 	ln.done.Add(3)
 	go ln.drive()
@@ -397,6 +371,9 @@ func (ln *lane) start(cfg ordering.Config, loaded *parking.Loaded, starts map[st
 	}
 	ln.c.group.Consume(ln.partition, starts)
 	ln.c.auditor.look(ln)
+	if ln.follows || ln.cuts.at != nil {
+		ln.c.growth.soon()
+	}
 }
 
 // tiersRead tells the core once the tiers were read up to where they ended at acquisition (R11).

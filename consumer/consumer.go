@@ -82,7 +82,7 @@ type Consumer struct {
 	notified chan struct{}
 	closed   map[Gate]bool // gates that were closed when they were last published; watch's own
 	auditor  *auditor
-	growth   growth
+	growth   *growth
 }
 
 // New checks the options and makes a consumer. Run starts it.
@@ -115,6 +115,7 @@ func New(o Options) (*Consumer, error) {
 	c.coreConfig = coreConfig(o.Config, c.router)
 	c.commits = newCommitter(c)
 	c.auditor = newAuditor(c)
+	c.growth = newGrowth()
 	return c, nil
 }
 
@@ -170,6 +171,7 @@ func (c *Consumer) Run(ctx context.Context, grace time.Duration) error {
 	run(c.pollCommands)
 	run(c.watch)
 	run(c.auditor.run)
+	run(c.followGrowth)
 	failed := make(chan error, 1)
 	run(func(ctx context.Context) { failed <- c.group.Run(ctx) })
 

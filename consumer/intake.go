@@ -14,7 +14,11 @@ import (
 func (ln *lane) intake(d *delivery) {
 	for _, b := range d.records {
 		if i := ln.sourceIndex(b.topic); i >= 0 {
-			ln.sourceRecords(d, i, b.records)
+			recs, end := ln.belowCut(i, b.records)
+			ln.sourceRecords(d, i, recs)
+			if end != nil {
+				d.Fetched = append(d.Fetched, end)
+			}
 		} else {
 			ln.tierRecords(d, b.topic, b.records)
 		}

@@ -43,7 +43,9 @@ type lane struct {
 	acquired chan struct{}
 	started  atomic.Bool
 
-	count    int32        // partitions of the source topics
+	under    int          // the number of partitions that the consumer works under
+	cuts     cuts         // of source topics that have more
+	follows  bool         // resources of it may wait for other partitions (R12)
 	sources  []source     // parallel to the configured topics
 	tiers    []tier       // the consumer's that are there
 	tierFrom []int64      // where the tiers are read from
@@ -67,6 +69,7 @@ type lane struct {
 	waits struct {
 		sync.Mutex
 		paused string // for what its topics are not fetched
+		grown  bool   // they are read up to their cuts
 		lapsed bool
 	}
 	leaving  atomic.Bool
@@ -232,11 +235,10 @@ func (ln *lane) carryOut(a *ordering.Actions) {
 }
 
 func (ln *lane) pause(p ordering.Pause) {
-	topics := ln.c.cfg.Topics
 	if p.Reason == ordering.NotPaused {
-		ln.c.group.Resume(ln.partition, topics...)
+		ln.c.group.Resume(ln.partition, ln.uncut()...)
 	} else {
-		ln.c.group.Pause(ln.partition, topics...)
+		ln.c.group.Pause(ln.partition, ln.c.cfg.Topics...)
 	}
 	ln.waits.Lock()
 	ln.waits.paused = string(p.Reason)
@@ -244,8 +246,12 @@ func (ln *lane) pause(p ordering.Pause) {
 	ln.show()
 }
 
-// noLease is the reason of a lane that starts nothing because no heartbeat was answered in time.
-const noLease = "lease"
+// The reasons of a lane that the core does not know of: it starts nothing because no heartbeat was answered in time, or it
+// waits until its consumer works under the number of partitions that its topics have (R12).
+const (
+	noLease = "lease"
+	grown   = "growth"
+)
 
 // lease notes whether the lease is good.
 func (ln *lane) lease(good bool) {
@@ -263,8 +269,11 @@ func (ln *lane) show() {
 	ln.waits.Lock()
 	defer ln.waits.Unlock()
 	reason := ln.waits.paused
-	if ln.waits.lapsed {
+	switch {
+	case ln.waits.lapsed:
 		reason = noLease
+	case reason == "" && ln.waits.grown:
+		reason = grown
 	}
 	switch {
 	case ln.leaving.Load():

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -131,12 +132,19 @@ func (c *Consumer) provision(ctx context.Context) error {
 		return err
 	}
 	for _, ch := range plan.Changes {
+		if ch.Action == retrytiers.Grow && c.mayGrow(ctx, ch) {
+			c.log.LogAttrs(ctx, slog.LevelWarn, "a retry topic has fewer partitions than the source topics, which grew: `layby topics apply` gives it more",
+				slog.String("topic", ch.Topic), slog.Int("has", int(ch.Has)), slog.Int("needs", int(ch.Partitions)))
+			continue
+		}
 		if ch.Action == retrytiers.Alter || ch.Action == retrytiers.Wrong || ch.Action == retrytiers.Grow {
 			return fmt.Errorf("retry topic %s does not fit: %s; `layby topics apply` mends what can be mended, or run:\n%s",
 				ch.Topic, ch.Message, strings.Join(plan.Commands(), "\n"))
 		}
 	}
-	if err := retrytiers.Apply(ctx, adm, plan); err != nil {
+	missing := *plan
+	missing.Changes = slices.DeleteFunc(slices.Clone(plan.Changes), func(ch retrytiers.Change) bool { return ch.Action != retrytiers.Create })
+	if err := retrytiers.Apply(ctx, adm, &missing); err != nil {
 		return err
 	}
 	c.tiers = spec.Tiers
@@ -154,6 +162,13 @@ func (c *Consumer) provision(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// mayGrow says that a retry topic has the partitions that the consumer works under, though its source topics have more: it
+// goes on with what lies in those (R12).
+func (c *Consumer) mayGrow(ctx context.Context, ch retrytiers.Change) bool {
+	rows, err := c.store.Lanes(ctx, c.cfg.Group)
+	return err == nil && len(rows) > 0 && rows[0].PartitionCount <= int(ch.Has) && len(ch.Configs) == 0
 }
 
 // isOrphan says that a tier left the configuration: it gives no runs, and its topic may go at any time.

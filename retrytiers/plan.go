@@ -56,6 +56,7 @@ type Change struct {
 	Configs    map[string]string `json:"configs,omitempty"` // to be set
 	Message    string            `json:"message,omitempty"`
 	Retention  time.Duration     `json:"-"` // as it is, or will be; 0 for without end
+	Has        int32             `json:"-"` // partitions of a topic that is there
 }
 
 // Plan is what apply would do.
@@ -172,7 +173,8 @@ func sourcePartitions(all kadm.TopicDetails, sources []string) (int32, error) {
 		case count == 0:
 			count, of = len(d.Partitions), name
 		case len(d.Partitions) != count:
-			problems = append(problems, fmt.Errorf("source topics of one consumer have equal partition counts: %s has %d, %s has %d",
+			problems = append(problems, fmt.Errorf("source topics of one consumer have equal partition counts: %s has %d, %s has %d "+
+				"(`layby topics grow` makes them equal)",
 				of, count, name, len(d.Partitions)))
 		}
 	}
@@ -196,7 +198,7 @@ func retention(t Tier) time.Duration { return max(minRetention, delaysKept*t.Del
 // check compares a topic that is there.
 func check(t Tier, have, want int32, configs, current map[string]string) Change {
 	c := Change{
-		Topic: t.Topic, Action: Keep, Partitions: want, Configs: map[string]string{},
+		Topic: t.Topic, Action: Keep, Partitions: want, Has: have, Configs: map[string]string{},
 		Retention: currentRetention(current, retention(t)),
 	}
 	var wrong []string

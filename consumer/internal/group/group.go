@@ -232,6 +232,9 @@ func (g *Group) Lease() *Lease { return g.lease }
 // Admin is a client for looking at topics. It is closed with the group.
 func (g *Group) Admin() *kadm.Client { return g.admin }
 
+// Refresh has the membership look at the topics again, as it does every few minutes: new partitions are assigned then.
+func (g *Group) Refresh() { g.member.ForceMetadataRefresh() }
+
 // ClusterID is Kafka's.
 func (g *Group) ClusterID() string { return g.cluster }
 
