@@ -18,7 +18,7 @@ import (
 )
 
 func (a *app) topicsCommand() *cobra.Command {
-	return group("topics", "Create and check the topics of the retry tiers", a.topicsPlan(), a.topicsApply())
+	return group("topics", "Create, check and grow the topics of a consumer", a.topicsPlan(), a.topicsApply(), a.topicsGrow())
 }
 
 // consumerPlan is the plan of one consumer.

@@ -339,8 +339,20 @@ func (ln *lane) releaseBehind(ctx context.Context) error {
 		return nil
 	}
 	list, err := ln.c.store.Settled(ctx, ln.c.cfg.Group, behind)
-	if err == nil && len(list) > 0 {
-		ln.box.put(func(d *delivery) { d.Released = append(d.Released, list...) })
+	if err != nil || len(list) == 0 {
+		return err
 	}
-	return err
+	rows, err := ln.c.store.Lanes(ctx, ln.c.cfg.Group)
+	if err != nil {
+		return err
+	}
+	for i := range rows {
+		if rows[i].Epoch > ln.epoch.Load() && slices.ContainsFunc(list, func(id string) bool { return behind[id] == rows[i].Partition }) {
+			// Its events ran there under a higher fencing token than they would here. A new tenure has one that is above all.
+			ln.c.reacquire(ln, restart{inOrder: true})
+			return nil
+		}
+	}
+	ln.box.put(func(d *delivery) { d.Released = append(d.Released, list...) })
+	return nil
 }

@@ -126,6 +126,7 @@ create function {{schema}}.take_partition(
 language plpgsql security definer set search_path = {{schema}}, pg_temp as $$
 declare
     p partitions;
+    above bigint;
 begin
     select * into p from partitions where consumer = in_consumer order by partition limit 1;
     insert into partitions (consumer, partition, cluster_id, owner, partition_count, grown_from, grown_at, grown_topics)
@@ -146,8 +147,12 @@ begin
         return next p;
         return;
     end if;
+    above := p.epoch;
+    if p.grown_from is not null then -- a resource may have come from another partition: its fencing token must not go back
+        select max(epoch) into above from partitions where consumer = in_consumer;
+    end if;
     update partitions set
-        epoch = p.epoch + 1,
+        epoch = above + 1,
         version = p.version + 1,
         owner = in_owner,
         clean = false,

@@ -42,6 +42,11 @@ func (t *transaction) take(in parking.Take) (*parking.Taken, error) {
 		if !l.clean {
 			l.unclean = append(l.unclean, t.now)
 		}
+		if l.growth.From > 0 {
+			for _, other := range t.rows(in.Consumer) {
+				l.Epoch = max(l.Epoch, other.Epoch)
+			}
+		}
 		l.Epoch, l.Version, l.Owner, l.clean = l.Epoch+1, l.Version+1, in.Owner, false
 		put(t, t.lanes, in.Place, l)
 	}
