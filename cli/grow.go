@@ -259,7 +259,7 @@ func (g *grower) follow(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return fmt.Errorf("consumer %s has not moved within %v: %s. It goes on by itself; its /readyz says what it waits for, and the command "+
+			return fmt.Errorf("consumer %s has not moved within %v: %s. It goes on by itself; its /readyz?verbose says what it waits for, and the command "+
 				"can be repeated to wait on. Keep the producers stopped until then", g.consumer.Group, g.flags.wait, said)
 		}
 	}

@@ -101,10 +101,21 @@ func (c *Consumer) grew(topic string, before, now int) {
 
 // findGrown has lanes acquired again whose source topics have another number of partitions and that don't know it yet.
 func (c *Consumer) findGrown(ctx context.Context) {
-	topics, err := c.group.Admin().ListTopics(ctx, c.cfg.Topics...)
+	all := slices.Clone(c.cfg.Topics)
+	for _, t := range c.tiers {
+		if !isOrphan(t) {
+			all = append(all, t.Topic)
+		}
+	}
+	topics, err := c.group.Admin().ListTopics(ctx, all...)
 	if err != nil {
 		c.log.LogAttrs(ctx, slog.LevelDebug, "could not look up the source topics", slog.Any("error", err))
 		return
+	}
+	for _, topic := range all {
+		if n := len(topics[topic].Partitions); n > 0 && topics[topic].Err == nil {
+			c.group.Discover(topic, n)
+		}
 	}
 	fit, other := false, false // a lane works under what there is, another does not
 	for _, ln := range c.all() {
@@ -126,9 +137,7 @@ func (c *Consumer) findGrown(ctx context.Context) {
 			c.reacquire(ln, restart{inOrder: true})
 		}
 	}
-	if other {
-		c.group.Refresh() // the partitions that are new are assigned to somebody soon
-	} else if fit {
+	if fit && !other {
 		for _, topic := range c.growth.over() {
 			c.metrics.grown(topic, 0)
 		}
@@ -181,6 +190,7 @@ func (c *Consumer) moveOn(ctx context.Context) bool {
 		}
 		return true
 	}
+	c.findGrown(ctx)
 	for _, ln := range grown {
 		c.reacquire(ln, restart{inOrder: true})
 	}

@@ -232,8 +232,13 @@ func (g *Group) Lease() *Lease { return g.lease }
 // Admin is a client for looking at topics. It is closed with the group.
 func (g *Group) Admin() *kadm.Client { return g.admin }
 
-// Refresh has the membership look at the topics again, as it does every few minutes: new partitions are assigned then.
-func (g *Group) Refresh() { g.member.ForceMetadataRefresh() }
+// Discover has the membership look at the topics again when it does not know of so many partitions of one. It would see
+// them within minutes by itself; they are assigned then.
+func (g *Group) Discover(topic string, partitions int) {
+	if leader, _, err := g.member.PartitionLeader(topic, int32(partitions-1)); leader < 0 || err != nil { //nolint:gosec // a partition count
+		g.member.ForceMetadataRefresh()
+	}
+}
 
 // ClusterID is Kafka's.
 func (g *Group) ClusterID() string { return g.cluster }
