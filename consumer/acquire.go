@@ -348,7 +348,12 @@ func (ln *lane) coreConfig(loaded *parking.Loaded) ordering.Config {
 // start makes the core and lets records in.
 func (ln *lane) start(cfg ordering.Config, loaded *parking.Loaded, starts map[string]group.Start) {
 	ln.core = ordering.New(cfg, loaded.State)
-	ln.follows = len(cfg.Elsewhere) > 0 || len(ln.core.Behind()) > 0
+	behind := ln.core.Behind()
+	if ln.follows = len(cfg.Elsewhere) > 0 || len(behind) > 0; ln.follows {
+		if _, err := ln.freeBehind(ln.ctx, behind); err != nil {
+			ln.log.LogAttrs(ln.ctx, slog.LevelDebug, "could not look what waits in other partitions", slog.Any("error", err))
+		}
+	}
 	loaded.State = ordering.State{}
 	ln.away(false) // a try before this one may have ended while Postgres was away
 	ln.works = ln.c.pool.Lane(pool.Callbacks{

@@ -345,24 +345,33 @@ func (ln *lane) releaseBehind(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	above, err := ln.freeBehind(ctx, behind)
+	if above {
+		ln.c.reacquire(ln, restart{inOrder: true})
+	}
+	return err
+}
+
+// freeBehind lets resources go on that are held behind other partitions, and wait there no more. Above says that some of
+// them ran there under a higher fencing token than they would here: a new tenure has one that is above all, and looks at
+// once, before others take theirs.
+func (ln *lane) freeBehind(ctx context.Context, behind map[string]int32) (above bool, err error) {
 	if len(behind) == 0 {
-		return nil
+		return false, nil
 	}
 	list, err := ln.c.store.Settled(ctx, ln.c.cfg.Group, behind)
 	if err != nil || len(list) == 0 {
-		return err
+		return false, err
 	}
 	rows, err := ln.c.store.Lanes(ctx, ln.c.cfg.Group)
 	if err != nil {
-		return err
+		return false, err
 	}
+	higher := map[int32]bool{}
 	for i := range rows {
-		if rows[i].Epoch > ln.epoch.Load() && slices.ContainsFunc(list, func(id string) bool { return behind[id] == rows[i].Partition }) {
-			// Its events ran there under a higher fencing token than they would here. A new tenure has one that is above all.
-			ln.c.reacquire(ln, restart{inOrder: true})
-			return nil
-		}
+		higher[rows[i].Partition] = rows[i].Epoch > ln.epoch.Load()
 	}
-	ln.box.put(func(d *delivery) { d.Released = append(d.Released, list...) })
-	return nil
+	free := slices.DeleteFunc(slices.Clone(list), func(id string) bool { return higher[behind[id]] })
+	ln.box.put(func(d *delivery) { d.Released = append(d.Released, free...) })
+	return len(free) < len(list), nil
 }

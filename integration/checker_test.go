@@ -102,7 +102,12 @@ func (x *except) allows(v *verify.Violation, calls []call) bool {
 func (w *world) log(x except, calls []call, stored *stored) []verify.Entry {
 	var log []verify.Entry
 	known := map[string]bool{}
-	for _, e := range w.produced() {
+	for i, e := range w.produced() {
+		for _, at := range w.grown {
+			if at == i {
+				log = append(log, verify.Entry{Kind: verify.KindGrown, Topic: w.topic()})
+			}
+		}
 		known[e.position()] = true
 		entry := verify.Entry{Kind: verify.KindProduced, Topic: e.record.Topic, Partition: e.record.Partition, Offset: e.record.Offset, Resource: e.resource}
 		entry.Sum = x.digest(e.resource, e.record.Value)

@@ -63,7 +63,7 @@ func TestR12ATopicGrowsUnderWaitingEvents(t *testing.T) {
 	}
 	w.run(0, "topics", "grow", "--partitions", "6", "--yes")
 	w.run(2, "topics", "grow", "--partitions", "5", "--yes")
-	w.partitions = 6
+	w.grewTo(6)
 	eventually(t, 20*time.Second, "the producer knows of the new partitions", func() (bool, string) { return w.sees(6), "" })
 	w.rounds(3, all...)
 	eventually(t, 20*time.Second, "all others have gone on", func() (bool, string) {
@@ -126,6 +126,12 @@ func moving(w *world, to int32, prefix string) string {
 	return ""
 }
 
+// grewTo notes that what is produced from now on goes to so many partitions.
+func (w *world) grewTo(n int) {
+	w.partitions = int32(n)
+	w.grown = append(w.grown, len(w.produced()))
+}
+
 // sees says that the test's producer knows of so many partitions.
 func (w *world) sees(n int) bool {
 	w.client.ForceMetadataRefresh()
@@ -145,7 +151,7 @@ func (w *world) grow(to int) {
 	if _, err := w.admin.UpdatePartitions(ctx, to, w.sources...); err != nil {
 		w.t.Fatal(err)
 	}
-	w.partitions = int32(to)
+	w.grewTo(to)
 	eventually(w.t, 20*time.Second, fmt.Sprintf("the topic has %d partitions", to), func() (bool, string) {
 		return w.sees(to), ""
 	})

@@ -57,6 +57,7 @@ type world struct {
 	mu     sync.Mutex
 	next   map[string]int // number of a resource's next event
 	events []*event       // in the order they were produced
+	grown  []int          // how many there were when the topics grew
 }
 
 // event is one event that the test produced.

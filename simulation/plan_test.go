@@ -17,6 +17,7 @@ type plan struct {
 	orders  []order
 	members int
 	killers int
+	growth  *growth                            // nil for none
 	breaks  func(statement string, n int) bool // the connection of the n-th of its kind; nil for none
 }
 
@@ -132,7 +133,7 @@ func makePlan(seed uint64) *plan {
 	switch {
 	case seed%hoursEvery == 0:
 		p.span = hours
-	case seed%3 == 0:
+	case seed%3 == 0, seed%growsEvery == growsEvery-1: // growth is noticed within seconds
 		p.span = minute
 	}
 	p.setup = setup{
@@ -157,6 +158,9 @@ func makePlan(seed uint64) *plan {
 	p.planEvents(r)
 	p.planFaults(r)
 	p.planOrders(r)
+	if seed%growsEvery == growsEvery-1 {
+		p.planGrowth(seed)
+	}
 	return p
 }
 

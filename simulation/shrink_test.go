@@ -59,6 +59,9 @@ func less[T any](p *plan, list []T, out *outcome, fails func(*plan) *outcome, se
 func (o *outcome) story() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "seed %d\n%s\n%s\n", o.p.seed, o.summary(), o.p.yaml())
+	if g := o.p.growth; g != nil {
+		fmt.Fprintf(&b, "%v: the topics grow to %d partitions\n", g.at, g.to)
+	}
 	for i := range o.p.faults {
 		fmt.Fprintf(&b, "%v\n", &o.p.faults[i])
 	}

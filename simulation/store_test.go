@@ -96,7 +96,8 @@ func (s *store) order(o *order) {
 	switch o.kind {
 	case "hold", "release":
 		n := o.n % s.w.p.resources()
-		resource, partition := fmt.Sprintf("r%d", n), int32(n)%s.w.p.setup.partitions //nolint:gosec // small
+		resource := fmt.Sprintf("r%d", n)
+		partition := partitionOf(resource, s.w.partitions)
 		if o.kind == "hold" {
 			id, err = s.Hold(group, resource, "as planned", partition)
 		} else {
@@ -180,6 +181,11 @@ func (s *store) states() map[verify.Position]verify.State {
 	held := map[key]bool{}
 	for _, r := range s.Resources() {
 		held[key{r.Partition, r.Resource}] = r.Letter != 0 || r.Hand
+	}
+	for _, r := range s.Resources() { // what waits for another partition is held if it is held there
+		if r.Behind != 0 && held[key{r.Behind.Partition(), r.Resource}] {
+			held[key{r.Partition, r.Resource}] = true
+		}
 	}
 	for _, l := range s.Letters() {
 		at := verify.Position{Topic: l.Topic, Partition: l.Partition, Offset: l.Position.Offset}

@@ -49,13 +49,17 @@ type world struct {
 	broken []*kfake.FaultHandle
 	wanted atomic.Int64 // members to be started in the place of those that an event killed
 
+	partitions int32    // of the topics
+	growing    bool     // the consumer does not work under them yet
+	later      [][2]int // events to be produced when it does
+
 	problems []string
 }
 
 // newWorld starts the servers and the first members.
 func newWorld(t *testing.T, p *plan) *world {
 	w := &world{
-		t: t, p: p, journal: newJournal(), logs: &logs{began: time.Now()}, began: time.Now(),
+		t: t, p: p, partitions: p.setup.partitions, journal: newJournal(), logs: &logs{began: time.Now()}, began: time.Now(),
 		random: rand.New(rand.NewPCG(p.seed, 0x5eed)), //nolint:gosec // a seed decides
 	}
 	cfg, _, err := config.Parse("plan.yaml", []byte(p.yaml()), nil, config.Handlers("test"))
@@ -123,6 +127,10 @@ func (w *world) planned(e *layby.Event) *planned {
 
 // produce writes events, those of a partition in their order.
 func (w *world) produce(from, to int) {
+	if w.growing {
+		w.later = append(w.later, [2]int{from, to})
+		return
+	}
 	var list []*kgo.Record
 	for i := from; i < to; i++ {
 		e := &w.p.events[i]
@@ -166,6 +174,9 @@ type step struct {
 // play does all that the plan says, in its order.
 func (w *world) play() {
 	var steps []step
+	if g := w.p.growth; g != nil {
+		steps = append(steps, step{g.at, w.grow})
+	}
 	for i := 0; i < len(w.p.events); {
 		from, at := i, w.p.events[i].at
 		for i < len(w.p.events) && w.p.events[i].at == at {
@@ -200,6 +211,7 @@ func (w *world) supervise() {
 		w.start()
 	}
 	w.expire()
+	w.settle()
 }
 
 // expire removes members from the group that died longer than a session ago. The broker forgets to, of one that died
@@ -442,6 +454,9 @@ func (w *world) bytesLost() {
 
 // left says what is not done yet.
 func (w *world) left() string {
+	if w.growing {
+		return fmt.Sprintf("the consumer does not work under %d partitions", w.partitions)
+	}
 	if waiting := w.store.waiting(); waiting != "" { // asked before the states: a command changes them
 		return waiting
 	}

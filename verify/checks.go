@@ -24,11 +24,20 @@ func (h *history) lines(ordering Ordering) []*line {
 		lane
 		resource string
 	}
+	moved := map[string]map[string]bool{} // by topic
+	if ordering != OrderingBlock {
+		for topic := range h.grown {
+			moved[topic] = h.moved(topic)
+		}
+	}
 	by := map[key]*line{}
 	of := func(e *event) *line {
 		k := key{lane: lane{e.at.Topic, e.at.Partition}}
 		if ordering != OrderingBlock {
 			k.resource = e.resource
+		}
+		if moved[e.at.Topic][e.resource] {
+			k.partition = everyPartition
 		}
 		if by[k] == nil {
 			by[k] = &line{index: map[*event]int{}}
@@ -36,7 +45,9 @@ func (h *history) lines(ordering Ordering) []*line {
 		return by[k]
 	}
 	var out []*line
-	for _, e := range h.list {
+	list := slices.Clone(h.list)
+	slices.SortStableFunc(list, func(a, b *event) int { return a.generation - b.generation })
+	for _, e := range list {
 		l := of(e)
 		if len(l.events) == 0 {
 			out = append(out, l)
@@ -84,15 +95,15 @@ func (r *Report) loss(h *history, partial bool) {
 // already may run again, but in their order.
 func (r *Report) order(h *history, lines []*line) {
 	for _, l := range lines {
-		settled := 0              // so many of the first were settled when the last call began
-		last := map[int64]*call{} // by token, the call of the furthest event
+		settled := 0               // so many of the first were settled when the last call began
+		last := map[tenure]*call{} // the call of the furthest event
 		for _, c := range l.calls {
 			at := l.index[h.events[c.at]]
 			ahead := l.events[:at]
 			for settled < len(ahead) && ahead[settled].settled() < c.from {
 				settled++
 			}
-			before := last[c.token]
+			before := last[tenure{c.at.Partition, c.token}]
 			switch {
 			case settled < len(ahead):
 				r.add(CheckOrder, c.at, "%v started before %v was settled or passed", c, ahead[settled].at)
@@ -100,9 +111,56 @@ func (r *Report) order(h *history, lines []*line) {
 			case c.token != 0 && before != nil && l.index[h.events[before.at]] > at:
 				r.add(CheckOrder, c.at, "%v started after %v, under the same token", c, before)
 			default:
-				last[c.token] = c
+				last[tenure{c.at.Partition, c.token}] = c
 			}
 		}
+	}
+}
+
+const everyPartition = -1
+
+// moved are the resources that went from one partition of a topic to another when it grew, as a whole: their order goes
+// over the partitions. One that was in several partitions before is in order in each.
+func (h *history) moved(topic string) map[string]bool {
+	type stay struct {
+		resource   string
+		generation int
+	}
+	in := map[stay]int32{}
+	everywhere, out := map[string]bool{}, map[string]bool{}
+	first := map[string]int32{}
+	for _, e := range h.list {
+		if e.at.Topic != topic {
+			continue
+		}
+		s := stay{e.resource, e.generation}
+		if p, there := in[s]; there && p != e.at.Partition {
+			everywhere[e.resource] = true
+		}
+		in[s] = e.at.Partition
+		if p, there := first[e.resource]; there && p != e.at.Partition {
+			out[e.resource] = true
+		}
+		first[e.resource] = e.at.Partition
+	}
+	maps.DeleteFunc(out, func(id string, _ bool) bool { return everywhere[id] })
+	return out
+}
+
+// tokensOf looks at the calls of a resource that moved; those of one partition are looked at together. A replay that others
+// did not wait for runs in its old partition.
+func (r *Report) tokensOf(h *history, l *line) {
+	highest := map[int32]int64{} // by partition
+	for _, c := range l.calls {
+		if h.events[c.at].died() {
+			continue
+		}
+		for p, token := range highest {
+			if p != c.at.Partition && c.token < token && c.token != 0 {
+				r.add(CheckFencing, c.at, "%v started under token %d, and its resource had run under %d in partition %d", c, c.token, token, p)
+			}
+		}
+		highest[c.at.Partition] = max(highest[c.at.Partition], c.token)
 	}
 }
 
@@ -116,6 +174,9 @@ func (r *Report) exclusion(h *history, lines []*line) {
 					continue
 				}
 				still = append(still, a)
+				if a.at.Partition != b.at.Partition && (h.events[a.at].died() || h.events[b.at].died()) {
+					continue // a replay that others did not wait for runs in the partition where its resource was before
+				}
 				if a.token < b.token && h.froze(a.member, a.from, b.from) {
 					r.Frozen++
 					continue

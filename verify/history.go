@@ -45,10 +45,12 @@ type event struct {
 	calls    []*call // those that are not stale
 	success  *call   // the first
 	produced time.Time
-	parked   int // when it was first durably parked
-	recorded int
-	passed   int
-	state    State
+	// generation is how often its topic had grown when it was produced.
+	generation int
+	parked     int // when it was first durably parked
+	recorded   int
+	passed     int
+	state      State
 }
 
 // died says that the event was given up on at some time: a replay runs it when it is told to.
@@ -105,19 +107,23 @@ type history struct {
 	mended  time.Time        // the last time
 	wrong   []Violation      // entries that contradict the log
 	kinds   map[Kind]int
+	grown   map[string]int // by topic, how often
 }
 
 func arrange(log []Entry) *history {
 	h := &history{
 		events: map[Position]*event{}, commits: map[lane][]commit{}, crashes: map[string][]int{},
 		frozen: map[string][]span{}, cut: map[string][]span{}, paused: map[pause]string{}, done: map[string]bool{},
-		kinds: map[Kind]int{},
+		kinds: map[Kind]int{}, grown: map[string]int{},
 	}
 	open := map[string]*call{}
 	for i := range log {
 		h.kinds[log[i].Kind]++
-		if log[i].Kind == KindProduced {
+		switch log[i].Kind { //nolint:exhaustive // the others are taken up below
+		case KindProduced:
 			h.produced(&log[i])
+		case KindGrown:
+			h.grown[log[i].Topic]++
 		}
 	}
 	for i := range log {
@@ -143,7 +149,7 @@ func (h *history) produced(in *Entry) {
 		return
 	}
 	h.events[in.position()] = &event{
-		at: in.position(), resource: in.Resource, sum: in.Sum, produced: in.At, parked: never, recorded: never, passed: never,
+		at: in.position(), resource: in.Resource, sum: in.Sum, produced: in.At, generation: h.grown[in.Topic], parked: never, recorded: never, passed: never,
 	}
 }
 
@@ -163,7 +169,7 @@ func (h *history) foreign(in *Entry, format string, args ...any) {
 // take arranges all but what was produced.
 func (h *history) take(i int, in *Entry, open map[string]*call) {
 	switch in.Kind {
-	case KindProduced:
+	case KindProduced, KindGrown:
 	case KindStarted:
 		h.started(i, in, open)
 	case KindCancelled:

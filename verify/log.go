@@ -53,6 +53,9 @@ const (
 	KindStopped Kind = "stopped"
 	// KindMended: from now on all that calls and servers need is there.
 	KindMended Kind = "mended"
+	// KindGrown: topic. It has more partitions from now on: of a resource that goes to another one, what was produced before
+	// comes before what is produced from now on.
+	KindGrown Kind = "grown"
 	// KindStored: topic, partition, offset and state of an event at the end of the run.
 	KindStored Kind = "stored"
 )
@@ -184,6 +187,10 @@ func (e *Entry) valid() error {
 	case KindPaused, KindResumed:
 		needsEvent, needsMember = true, true // a partition of a topic: its offset is not looked at
 	case KindMended:
+	case KindGrown:
+		if e.Topic == "" {
+			return fmt.Errorf("%s without a topic", e.Kind)
+		}
 	case KindExecuted:
 		if e.Command == "" {
 			return fmt.Errorf("%s without a command", e.Kind)

@@ -104,6 +104,9 @@ func Run(log []Entry, opts Options) *Report {
 	}
 	r.repeats(h)
 	r.fencing(h)
+	for _, l := range lines {
+		r.tokensOf(h, l)
+	}
 	r.commits(h)
 	r.attempts(h, opts.Delays)
 	r.delays(h, opts.Delays)
