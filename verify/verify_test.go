@@ -18,7 +18,10 @@ import (
 //	commit n, park n, record n, pass n, crash M, freeze M, thaw M, cut M, reach M
 //	is n STATE    where event n is stored at the end
 //	execute C, pause M [person], resume M, stop M, mend
+//	grow          the topic has more partitions; an offset from 100 on lies in another one
 //	wait D        nothing happens for so long
+const elsewhere = 100
+
 func story(t *testing.T, lines ...string) []verify.Entry {
 	t.Helper()
 	var log []verify.Entry
@@ -34,11 +37,18 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 		"new": verify.KindProduced, "commit": verify.KindCommitted, "park": verify.KindParked, "record": verify.KindRecorded,
 		"pass": verify.KindPassed, "crash": verify.KindCrashed, "freeze": verify.KindFrozen, "thaw": verify.KindThawed,
 		"is": verify.KindStored, "run": verify.KindStarted, "cut": verify.KindCut, "reach": verify.KindReached,
-		"execute": verify.KindExecuted, "pause": verify.KindPaused, "resume": verify.KindResumed, "stop": verify.KindStopped, "mend": verify.KindMended,
+		"grow": verify.KindGrown, "execute": verify.KindExecuted, "pause": verify.KindPaused, "resume": verify.KindResumed, "stop": verify.KindStopped, "mend": verify.KindMended,
 	}
 	outcomes := map[string]verify.Outcome{
 		"ok": verify.OutcomeSucceeded, "fail": verify.OutcomeFailed, "away": verify.OutcomeUnavailable, "cancel": verify.OutcomeCancelled,
 	}
+	defer func() {
+		for i := range log {
+			if log[i].Offset >= elsewhere {
+				log[i].Partition = 1
+			}
+		}
+	}()
 	for _, line := range lines {
 		at = at.Add(time.Second)
 		w := strings.Fields(line)
@@ -55,7 +65,7 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 			e.Kind, e.Call, e.Outcome = verify.KindEnded, w[1], outcomes[w[0]]
 		case "tell":
 			e.Kind, e.Call = verify.KindCancelled, w[1]
-		case "mend":
+		case "mend", "grow":
 		case "execute":
 			e.Command = w[1]
 		case "pause", "resume":
@@ -102,6 +112,24 @@ func TestEachCheckFails(t *testing.T) {
 		opts      verify.Options
 		good, bad []string
 	}{
+		{
+			"an event runs in a new partition before what waits in the old one", verify.CheckOrder,
+			verify.Options{},
+			[]string{"new 0 A", "grow", "new 100 A", "run a 0 m t=1", "ok a", "run b 100 m t=1", "ok b"},
+			[]string{"new 0 A", "grow", "new 100 A", "run b 100 m t=1", "ok b", "run a 0 m t=1", "ok a"},
+		},
+		{
+			"two events of a resource run at once in two partitions", verify.CheckExclusion,
+			verify.Options{},
+			[]string{"new 0 A", "grow", "new 100 A", "run a 0 m", "ok a", "run b 100 m", "ok b"},
+			[]string{"new 0 A", "grow", "new 100 A", "run a 0 m", "run b 100 m", "ok a", "ok b"},
+		},
+		{
+			"the token of a resource goes back in its new partition", verify.CheckFencing,
+			verify.Options{},
+			[]string{"new 0 A", "grow", "new 100 A", "run a 0 m t=2", "ok a", "run b 100 m t=2", "ok b"},
+			[]string{"new 0 A", "grow", "new 100 A", "run a 0 m t=2", "ok a", "run b 100 m t=1", "ok b"},
+		},
 		{
 			"an event is nowhere", verify.CheckLoss,
 			verify.Options{},
