@@ -212,15 +212,20 @@ func (r *rewinder) plan(ctx context.Context) ([]rewindView, ordering.TopicID, er
 		}
 		plan = append(plan, v)
 	}
+	return plan, id, r.refuseMissing(plan)
+}
+
+// refuseMissing names what a person asked for and the consumer does not have.
+func (r *rewinder) refuseMissing(plan []rewindView) error {
 	for _, p := range r.flags.partitions {
 		if !slices.ContainsFunc(plan, func(v rewindView) bool { return v.Partition == p }) {
-			return nil, id, notFound(fmt.Errorf("consumer %s has no partition %d", r.group, p))
+			return notFound(fmt.Errorf("consumer %s has no partition %d", r.group, p))
 		}
 	}
 	if len(plan) == 0 {
-		return nil, id, notFound(fmt.Errorf("consumer %s has read nothing yet", r.group))
+		return notFound(fmt.Errorf("consumer %s has read nothing yet", r.group))
 	}
-	return plan, id, nil
+	return nil
 }
 
 // targets are the offsets that --to stands for, and where the logs begin, by partition.

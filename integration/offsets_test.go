@@ -109,14 +109,22 @@ func (w *world) recreate() {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
+	before, err := w.admin.ListTopics(ctx, w.topic())
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	if _, err := w.admin.DeleteTopics(ctx, w.topic()); err != nil {
 		w.t.Fatal(err)
 	}
-	w.client.PurgeTopicsFromClient(w.topic())
 	eventually(w.t, 20*time.Second, "the topic is there again", func() (bool, string) {
 		_, err := w.admin.CreateTopic(ctx, w.partitions, -1, nil, w.topic())
 		return err == nil, fmt.Sprint(err)
 	})
+	eventually(w.t, 20*time.Second, "the broker knows it by its new id", func() (bool, string) {
+		now, err := w.admin.ListTopics(ctx, w.topic())
+		return err == nil && now[w.topic()].Err == nil && now[w.topic()].ID != before[w.topic()].ID, fmt.Sprint(err)
+	})
+	w.client.PurgeTopicsFromClient(w.topic()) // the producer may have remembered the old one meanwhile
 }
 
 // TestR2LostOffsetsStopThePartitionOrGoOn deletes records that were not read yet. The partition stops and names both

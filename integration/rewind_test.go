@@ -32,7 +32,8 @@ func TestR2RewindRunsATopicAgainInOrder(t *testing.T) {
 		Parked, Replays  int
 		Letters          int `json:"dead_letters"`
 		Result           string
-	}) {
+	},
+	) {
 		t.Helper()
 		// What goes to stderr would be part of it.
 		out := w.stdout(want, append([]string{"rewind", "-o", "json", "--partition", "0", "--to"}, args...)...)

@@ -202,15 +202,7 @@ func (l *Lane) Step(now time.Time, in *Inputs) *Actions {
 	for _, w := range in.Returned {
 		l.returned(w)
 	}
-	for _, id := range in.Unlocked {
-		if r := l.resource(id); r.locked {
-			r.locked = false
-			l.touch(r)
-		}
-	}
-	for _, id := range in.Released {
-		l.release(id)
-	}
+	l.freed(in)
 	for i := range in.Acks {
 		l.ack(&in.Acks[i])
 	}
@@ -246,6 +238,19 @@ func (l *Lane) Step(now time.Time, in *Inputs) *Actions {
 	l.out.Marked = l.marked
 	l.out.Wake = l.wake()
 	return &l.out
+}
+
+// freed lets resources go on that waited for a handler of an earlier tenure, or for another partition.
+func (l *Lane) freed(in *Inputs) {
+	for _, id := range in.Unlocked {
+		if r := l.resource(id); r.locked {
+			r.locked = false
+			l.touch(r)
+		}
+	}
+	for _, id := range in.Released {
+		l.release(id)
+	}
 }
 
 // settings takes in what concerns the whole lane.
