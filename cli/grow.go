@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 
@@ -54,22 +53,9 @@ func (a *app) topicsGrow() *cobra.Command {
 		if f.partitions < 1 {
 			return usagef("how many? Write --partitions with a number")
 		}
-		return a.withPostgres(cmd.Context(), func(cfg *config.Config, pool *pgxpool.Pool) error {
-			c, err := findConsumer(cfg, f.group)
-			if err != nil {
-				return err
-			}
-			store, err := parking.Open(pool, cfg.Postgres.Schema, parking.Options{})
-			if err != nil {
-				return usage(err)
-			}
-			if err := store.Check(cmd.Context()); err != nil {
-				return err
-			}
-			return withKafka(cfg.Kafka, func(adm *kadm.Client) error {
-				g := &grower{app: a, flags: f, consumer: c, store: store, adm: adm}
-				return g.run(cmd.Context(), *output)
-			})
+		return a.withConsumer(cmd.Context(), f.group, func(c *config.Consumer, store *parking.Store, adm *kadm.Client) error {
+			g := &grower{app: a, flags: f, consumer: c, store: store, adm: adm}
+			return g.run(cmd.Context(), *output)
 		})
 	})
 	return cmd
@@ -99,7 +85,7 @@ func (g *grower) run(ctx context.Context, output format) error {
 	if err != nil {
 		return err
 	}
-	under, err := g.under(ctx)
+	under, err := g.store.PartitionCount(ctx, g.consumer.Group)
 	if err != nil {
 		return err
 	}
@@ -167,15 +153,6 @@ func (g *grower) plan(ctx context.Context) ([]growView, error) {
 	return plan, nil
 }
 
-// under is the number of partitions that the consumer works under, 0 when it has not run yet.
-func (g *grower) under(ctx context.Context) (int, error) {
-	rows, err := g.store.Lanes(ctx, g.consumer.Group)
-	if err != nil || len(rows) == 0 {
-		return 0, err
-	}
-	return rows[0].PartitionCount, nil
-}
-
 // refuse keeps a person from a growth under which order could not be kept.
 func (g *grower) refuse(ctx context.Context) error {
 	n, err := membersOf(ctx, g.adm, g.consumer.Group)
@@ -221,13 +198,9 @@ func (g *grower) ends(ctx context.Context) (sum int64, err error) {
 }
 
 func (g *grower) grow(ctx context.Context, v *growView) error {
-	done, err := g.adm.UpdatePartitions(ctx, int(v.To), v.Topic)
-	if err == nil {
-		err = done.Error()
-	}
-	if err != nil {
-		return fmt.Errorf("give %s %d partitions: %w; repeat the command when that is mended, or run:\n"+
-			"kafka-topics.sh --bootstrap-server \"$BROKERS\" --alter --topic %s --partitions %d", v.Topic, v.To, err, v.Topic, v.To)
+	change := retrytiers.Change{Topic: v.Topic, Action: retrytiers.Grow, Partitions: v.To}
+	if err := retrytiers.Apply(ctx, g.adm, &retrytiers.Plan{Changes: []retrytiers.Change{change}}); err != nil {
+		return fmt.Errorf("%w\nrepeat the command when that is mended", err)
 	}
 	v.Result = "grew"
 	return nil
@@ -270,15 +243,8 @@ func (g *grower) inTheWay(rows []parking.LaneRow) string {
 	open, before := 0, 0
 	for i := range rows {
 		r := &rows[i]
-		if before = r.PartitionCount; int(r.Partition) >= before {
-			continue
-		}
-		for _, topic := range g.consumer.Topics {
-			cut, there := r.Growth.Cut[topic]
-			if s := r.Sources[topic]; !there || s.ID != cut.ID || s.Commit < cut.Commit {
-				open++
-				break
-			}
+		if before = r.PartitionCount; int(r.Partition) < before && !r.AtCut(g.consumer.Topics) {
+			open++
 		}
 	}
 	if open == 0 {

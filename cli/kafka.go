@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/layby-go/layby/config"
+	"github.com/layby-go/layby/parking"
 )
 
 // withKafka runs a command's code with a client for looking at topics and groups.
@@ -25,6 +27,24 @@ func withKafka(cfg config.Kafka, f func(adm *kadm.Client) error) error {
 	}
 	defer client.Close()
 	return f(kadm.NewClient(client))
+}
+
+// withConsumer runs a command's code for one consumer, with its store and a client for looking at topics and groups.
+func (a *app) withConsumer(ctx context.Context, group string, f func(c *config.Consumer, store *parking.Store, adm *kadm.Client) error) error {
+	return a.withPostgres(ctx, func(cfg *config.Config, pool *pgxpool.Pool) error {
+		c, err := findConsumer(cfg, group)
+		if err != nil {
+			return err
+		}
+		store, err := parking.Open(pool, cfg.Postgres.Schema, parking.Options{})
+		if err != nil {
+			return usage(err)
+		}
+		if err := store.Check(ctx); err != nil {
+			return err
+		}
+		return withKafka(cfg.Kafka, func(adm *kadm.Client) error { return f(c, store, adm) })
+	})
 }
 
 // findConsumer is the consumer that a command is about: the one of the group, or the only one.

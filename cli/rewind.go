@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 
@@ -57,25 +56,12 @@ func (a *app) rewindCommand() *cobra.Command {
 		if f.yes && strings.TrimSpace(f.reason) == "" {
 			return usagef("--yes needs a --reason, which goes into the audit log")
 		}
-		return a.withPostgres(cmd.Context(), func(cfg *config.Config, pool *pgxpool.Pool) error {
-			c, err := findConsumer(cfg, f.group)
-			if err != nil {
+		return a.withConsumer(cmd.Context(), f.group, func(c *config.Consumer, store *parking.Store, adm *kadm.Client) (err error) {
+			r := &rewinder{flags: f, group: c.Group, store: store, adm: adm}
+			if r.topic, err = r.sourceOf(c); err != nil {
 				return err
 			}
-			store, err := parking.Open(pool, cfg.Postgres.Schema, parking.Options{})
-			if err != nil {
-				return usage(err)
-			}
-			if err := store.Check(cmd.Context()); err != nil {
-				return err
-			}
-			return withKafka(cfg.Kafka, func(adm *kadm.Client) error {
-				r := &rewinder{flags: f, group: c.Group, store: store, adm: adm}
-				if r.topic, err = r.sourceOf(c); err != nil {
-					return err
-				}
-				return a.rewind(cmd.Context(), r, *output)
-			})
+			return a.rewind(cmd.Context(), r, *output)
 		})
 	})
 	return cmd

@@ -55,7 +55,7 @@ func (ln *lane) acquire(cause error) {
 		case err == nil || ln.ctx.Err() != nil:
 			return
 		case errors.Is(err, errGrown):
-			ln.setState(Paused, grown)
+			ln.setState(Paused, topicGrew)
 			wait = &growing
 		case errors.As(err, &stop):
 			// The reason can go by itself: a topic's retention, an offset that somebody moves, a cluster that is back.

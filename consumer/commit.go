@@ -76,7 +76,7 @@ func (k *committer) commit(ctx context.Context) {
 	var list []group.Commit
 	marks := map[*lane]ordering.Marks{}
 	for ln := range lanes {
-		m, ok := ln.askMarks(ctx)
+		m, ok := askCore(ctx, ln, (*ordering.Lane).Marks)
 		if !ok || ln.leaving.Load() {
 			continue
 		}
@@ -102,19 +102,6 @@ func (k *committer) commit(ctx context.Context) {
 	for ln := range marks {
 		k.want(ln)
 	}
-}
-
-// askMarks asks the lane's goroutine for what may be committed; false when the lane has ended.
-func (ln *lane) askMarks(ctx context.Context) (ordering.Marks, bool) {
-	got := make(chan ordering.Marks, 1)
-	ln.box.put(func(d *delivery) { d.calls = append(d.calls, func() { got <- ln.core.Marks() }) })
-	select {
-	case m := <-got:
-		return m, true
-	case <-ln.ctx.Done():
-	case <-ctx.Done():
-	}
-	return ordering.Marks{}, false
 }
 
 // commits is what a lane's marks commit. With done, the finished offsets above them ride along (handover).

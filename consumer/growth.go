@@ -99,14 +99,20 @@ func (c *Consumer) grew(topic string, before, now int) {
 		slog.String("topic", topic), slog.Int("before", before), slog.Int("now", now))
 }
 
-// findGrown has lanes acquired again whose source topics have another number of partitions and that don't know it yet.
-func (c *Consumer) findGrown(ctx context.Context) {
+// watched lists the topics whose numbers of partitions matter: all but those that left the configuration.
+func (c *Consumer) watched() []string {
 	all := slices.Clone(c.cfg.Topics)
 	for _, t := range c.tiers {
 		if !isOrphan(t) {
 			all = append(all, t.Topic)
 		}
 	}
+	return all
+}
+
+// findGrown has lanes acquired again whose source topics have another number of partitions and that don't know it yet.
+func (c *Consumer) findGrown(ctx context.Context) {
+	all := c.watched()
 	topics, err := c.group.Admin().ListTopics(ctx, all...)
 	if err != nil {
 		c.log.LogAttrs(ctx, slog.LevelDebug, "could not look up the source topics", slog.Any("error", err))
@@ -190,7 +196,6 @@ func (c *Consumer) moveOn(ctx context.Context) bool {
 		}
 		return true
 	}
-	c.findGrown(ctx)
 	for _, ln := range grown {
 		c.reacquire(ln, restart{inOrder: true})
 	}
@@ -199,17 +204,23 @@ func (c *Consumer) moveOn(ctx context.Context) bool {
 
 // tryMove moves the consumer, or says what is in the way. "" means that the lanes must be acquired again: it moved.
 func (c *Consumer) tryMove(ctx context.Context) (way string, err error) {
-	rows, err := c.store.Lanes(ctx, c.cfg.Group)
-	if err != nil || len(rows) == 0 {
+	before, err := c.store.PartitionCount(ctx, c.cfg.Group)
+	if err != nil {
 		return "", err
 	}
 	topics, err := c.group.Topics(ctx)
 	if err != nil {
 		return "", err
 	}
-	before, now, way := rows[0].PartitionCount, int(topics[c.cfg.Topics[0]].Partitions), c.unequal(topics)
-	if way != "" || now == before {
+	if way := c.unequal(topics); way != "" {
 		return way, nil
+	}
+	for _, topic := range c.watched() {
+		c.group.Discover(topic, int(topics[topic].Partitions))
+	}
+	now := int(topics[c.cfg.Topics[0]].Partitions)
+	if now == before {
+		return "", nil
 	}
 	left, err := c.store.Resize(ctx, c.cfg.Group, now, c.cfg.Topics)
 	switch {
@@ -246,14 +257,11 @@ func (c *Consumer) unequal(topics map[string]group.Topic) string {
 // topics have more than the consumer works under; one that is new waits; where they have fewer, it stops until the consumer
 // is at rest.
 func (ln *lane) checkPartitionCounts(topics map[string]group.Topic) error {
-	rows, err := ln.c.store.Lanes(ln.ctx, ln.c.cfg.Group)
+	before, err := ln.c.store.PartitionCount(ln.ctx, ln.c.cfg.Group)
 	if err != nil {
 		return err
 	}
-	before, most, fewest := 0, int32(0), int32(math.MaxInt32)
-	if len(rows) > 0 {
-		before = rows[0].PartitionCount
-	}
+	most, fewest := int32(0), int32(math.MaxInt32)
 	for _, topic := range ln.c.cfg.Topics {
 		n := topics[topic].Partitions
 		most, fewest = max(most, n), min(fewest, n)
@@ -335,14 +343,8 @@ func (c *Consumer) releaseBehind(ctx context.Context) (more bool) {
 }
 
 func (ln *lane) releaseBehind(ctx context.Context) error {
-	got := make(chan map[string]int32, 1)
-	ln.box.put(func(d *delivery) { d.calls = append(d.calls, func() { got <- ln.core.Behind() }) })
-	var behind map[string]int32
-	select {
-	case behind = <-got:
-	case <-ln.ctx.Done():
-		return nil
-	case <-ctx.Done():
+	behind, ok := askCore(ctx, ln, (*ordering.Lane).Behind)
+	if !ok {
 		return ctx.Err()
 	}
 	above, err := ln.freeBehind(ctx, behind)

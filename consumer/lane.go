@@ -206,6 +206,19 @@ func (ln *lane) drive() {
 	}
 }
 
+// askCore has the lane's goroutine ask its core something; false when the lane or the context has ended.
+func askCore[T any](ctx context.Context, ln *lane, ask func(*ordering.Lane) T) (answer T, ok bool) {
+	got := make(chan T, 1)
+	ln.box.put(func(d *delivery) { d.calls = append(d.calls, func() { got <- ask(ln.core) }) })
+	select {
+	case answer = <-got:
+		return answer, true
+	case <-ln.ctx.Done():
+	case <-ctx.Done():
+	}
+	return answer, false
+}
+
 // carryOut does what the core asks for.
 func (ln *lane) carryOut(a *ordering.Actions) {
 	for i := range a.Reports {
@@ -249,8 +262,8 @@ func (ln *lane) pause(p ordering.Pause) {
 // The reasons of a lane that the core does not know of: it starts nothing because no heartbeat was answered in time, or it
 // waits until its consumer works under the number of partitions that its topics have (R12).
 const (
-	noLease = "lease"
-	grown   = "growth"
+	noLease   = "lease"
+	topicGrew = "growth"
 )
 
 // lease notes whether the lease is good.
@@ -273,7 +286,7 @@ func (ln *lane) show() {
 	case ln.waits.lapsed:
 		reason = noLease
 	case reason == "" && ln.waits.grown:
-		reason = grown
+		reason = topicGrew
 	}
 	switch {
 	case ln.leaving.Load():

@@ -167,8 +167,8 @@ func (c *Consumer) provision(ctx context.Context) error {
 // mayGrow says that a retry topic has the partitions that the consumer works under, though its source topics have more: it
 // goes on with what lies in those (R12).
 func (c *Consumer) mayGrow(ctx context.Context, ch retrytiers.Change) bool {
-	rows, err := c.store.Lanes(ctx, c.cfg.Group)
-	return err == nil && len(rows) > 0 && rows[0].PartitionCount <= int(ch.Has) && len(ch.Configs) == 0
+	under, err := c.store.PartitionCount(ctx, c.cfg.Group)
+	return err == nil && under > 0 && under <= int(ch.Has) && len(ch.Configs) == 0
 }
 
 // isOrphan says that a tier left the configuration: it gives no runs, and its topic may go at any time.

@@ -16,6 +16,26 @@ func (s *Store) Resize(ctx context.Context, consumer string, partitions int, top
 	return left, nil
 }
 
+// PartitionCount is the number of partitions that a consumer works under, 0 for one that has not run yet.
+func (s *Store) PartitionCount(ctx context.Context, consumer string) (int, error) {
+	rows, err := s.Lanes(ctx, consumer)
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	return rows[0].PartitionCount, nil // all lanes move at once
+}
+
+// AtCut says that the lane has settled or recorded all below its cut of each of the topics.
+func (l *LaneRow) AtCut(topics []string) bool {
+	for _, topic := range topics {
+		cut, there := l.Growth.Cut[topic]
+		if s := l.Sources[topic]; !there || s.ID != cut.ID || s.Commit < cut.Commit {
+			return false
+		}
+	}
+	return true
+}
+
 // Cut notes where source topics of the lane ended when it was seen that they have more partitions than the consumer works
 // under: the ends are in the order of AcquireInput.Sources, -1 for a topic that did not grow.
 func (t *Tenure) Cut(ctx context.Context, ends []int64) error {

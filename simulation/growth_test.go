@@ -22,6 +22,8 @@ type growth struct {
 // growsEvery is how seldom a run has topics that grow.
 const growsEvery = 5
 
+func grows(seed uint64) bool { return seed%growsEvery == growsEvery-1 }
+
 // planGrowth has the topics grow between the first half of the events and the second, which goes where the new number of
 // partitions sends it.
 func (p *plan) planGrowth(seed uint64) {

@@ -133,7 +133,7 @@ func makePlan(seed uint64) *plan {
 	switch {
 	case seed%hoursEvery == 0:
 		p.span = hours
-	case seed%3 == 0, seed%growsEvery == growsEvery-1: // growth is noticed within seconds
+	case seed%3 == 0, grows(seed): // growth is noticed within seconds
 		p.span = minute
 	}
 	p.setup = setup{
@@ -158,7 +158,7 @@ func makePlan(seed uint64) *plan {
 	p.planEvents(r)
 	p.planFaults(r)
 	p.planOrders(r)
-	if seed%growsEvery == growsEvery-1 {
+	if grows(seed) {
 		p.planGrowth(seed)
 	}
 	return p
@@ -184,9 +184,10 @@ func (p *plan) planEvents(r *rand.Rand) {
 		if r.IntN(3) == 0 {
 			n = r.IntN(1 + n/4) // some are hot
 		}
+		resource := fmt.Sprintf("r%d", n)
 		e := planned{
-			at: at, topic: pick(r, p.setup.topics...), partition: int32(n) % p.setup.partitions,
-			resource: fmt.Sprintf("r%d", n), n: next[n], pay: r.IntN(5) == 0,
+			at: at, topic: pick(r, p.setup.topics...), partition: partitionOf(resource, p.setup.partitions),
+			resource: resource, n: next[n], pay: r.IntN(5) == 0,
 			script: script{kind: succeeds, takes: rand64(r, 5*time.Millisecond)},
 		}
 		next[n]++

@@ -126,9 +126,8 @@ func (h *history) moved(topic string) map[string]bool {
 		resource   string
 		generation int
 	}
-	in := map[stay]int32{}
+	in, before := map[stay]int32{}, map[string]int32{}
 	everywhere, out := map[string]bool{}, map[string]bool{}
-	first := map[string]int32{}
 	for _, e := range h.list {
 		if e.at.Topic != topic {
 			continue
@@ -137,11 +136,10 @@ func (h *history) moved(topic string) map[string]bool {
 		if p, there := in[s]; there && p != e.at.Partition {
 			everywhere[e.resource] = true
 		}
-		in[s] = e.at.Partition
-		if p, there := first[e.resource]; there && p != e.at.Partition {
+		if p, there := before[e.resource]; there && p != e.at.Partition {
 			out[e.resource] = true
 		}
-		first[e.resource] = e.at.Partition
+		in[s], before[e.resource] = e.at.Partition, e.at.Partition
 	}
 	maps.DeleteFunc(out, func(id string, _ bool) bool { return everywhere[id] })
 	return out
@@ -222,7 +220,10 @@ func (h *history) committed(p Position, before int) bool {
 	return false
 }
 
-func (r *Report) fencing(h *history) {
+func (r *Report) fencing(h *history, lines []*line) {
+	for _, l := range lines {
+		r.tokensOf(h, l)
+	}
 	owner := map[tenure]string{}
 	for _, c := range h.calls {
 		if k := (tenure{c.at.Partition, c.token}); owner[k] == "" {

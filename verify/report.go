@@ -103,10 +103,7 @@ func Run(log []Entry, opts Options) *Report {
 		r.exclusion(h, lines)
 	}
 	r.repeats(h)
-	r.fencing(h)
-	for _, l := range lines {
-		r.tokensOf(h, l)
-	}
+	r.fencing(h, lines)
 	r.commits(h)
 	r.attempts(h, opts.Delays)
 	r.delays(h, opts.Delays)

@@ -20,8 +20,6 @@ import (
 //	execute C, pause M [person], resume M, stop M, mend
 //	grow          the topic has more partitions; an offset from 100 on lies in another one
 //	wait D        nothing happens for so long
-const elsewhere = 100
-
 func story(t *testing.T, lines ...string) []verify.Entry {
 	t.Helper()
 	var log []verify.Entry
@@ -101,6 +99,9 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 	}
 	return log
 }
+
+// elsewhere is the first offset of a story that lies in another partition.
+const elsewhere = 100
 
 // TestEachCheckFails has, for each check, runs in which it finds something, beside the run that differs in that alone and
 // in which it finds nothing.

@@ -23,9 +23,12 @@ func (t *transaction) resize(consumer string, count int, topics []string) (left 
 			left.Resources++
 		}
 	}
-	for p := range int32(before) { //nolint:gosec // a partition count
-		if l, there := t.lanes[place{Consumer: consumer, Partition: p}]; count > before && (!there || !l.doneBelowCut(topics)) && len(topics) > 0 {
-			left.Partitions++
+	if count > before && len(topics) > 0 {
+		left.Partitions = before
+		for i := range rows {
+			if int(rows[i].Partition) < before && rows[i].AtCut(topics) {
+				left.Partitions--
+			}
 		}
 	}
 	if left != (parking.InTheWay{}) {
@@ -41,17 +44,6 @@ func (t *transaction) resize(consumer string, count int, topics []string) (left 
 		put(t, t.lanes, rows[i].Place, l)
 	}
 	return left
-}
-
-// doneBelowCut says that a lane has settled or recorded all below its cuts of topics.
-func (l *lane) doneBelowCut(topics []string) bool {
-	for _, topic := range topics {
-		at, there := l.growth.Cut[topic]
-		if s := l.sources[topic]; !there || s.ID != at.ID || s.Commit < at.Commit {
-			return false
-		}
-	}
-	return true
 }
 
 // waitsAs says that the state of a resource is not drained.
