@@ -35,6 +35,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	var opts verify.Options
 	flags.DurationSliceVar(&opts.Delays, "delays", nil, "the least waits after each failed attempt, as in 0s,1m,1m")
 	flags.DurationVar(&opts.Recovery, "recovery", 0, "how long after all was mended an event may take to succeed")
+	flags.DurationVar(&opts.Wait, "wait", 0, "how long an event may wait for its start while nothing is in its way, runs or is wrong")
 	flags.BoolVar(&opts.Partial, "partial", false, "the run had not come to rest: events that were not reached are not lost")
 	cmd.RunE = a.do(func(_ *cobra.Command, files []string) error {
 		opts.Ordering = verify.Ordering(*ordering)
@@ -46,6 +47,9 @@ func (a *app) verifyCommand() *cobra.Command {
 		}
 		if opts.Recovery < 0 {
 			return usagef("--recovery %v: it can't be negative", opts.Recovery)
+		}
+		if opts.Wait < 0 {
+			return usagef("--wait %v: it can't be negative", opts.Wait)
 		}
 		logs := make([][]verify.Entry, len(files))
 		for i, file := range files {
@@ -101,8 +105,8 @@ func violations(n int) string {
 
 func (a *app) writeChecks(r *verify.Report) error {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%d events, %d succeeded, in %d calls; %d repeats after a crash, %d beside a frozen owner, %d beside a handler told to stop\n\n",
-		r.Events, r.Succeeded, r.Calls, r.Repeats, r.Frozen, r.Ignored)
+	fmt.Fprintf(&out, "%d events, %d succeeded, in %d calls; %d repeats after a crash, %d after a rewind or lost commits, %d beside a frozen owner, %d beside a handler told to stop\n\n",
+		r.Events, r.Succeeded, r.Calls, r.Repeats, r.Again, r.Frozen, r.Ignored)
 	by := map[verify.Check][]verify.Violation{}
 	for _, v := range r.Violations {
 		by[v.Check] = append(by[v.Check], v)

@@ -64,6 +64,36 @@ func (h *history) lines(ordering Ordering) []*line {
 	return out
 }
 
+// apart groups calls of which no two may run at once: those of a resource, whatever topic its events came from.
+func (h *history) apart(ordering Ordering) (out [][]*call) {
+	index := map[share]int{}
+	moved := map[string]bool{}
+	if ordering != OrderingBlock {
+		for topic := range h.grown {
+			maps.Copy(moved, h.moved(topic))
+		}
+	}
+	for _, c := range h.calls {
+		if c.stale {
+			continue
+		}
+		s := share{c.at.Partition, h.events[c.at].resource}
+		switch {
+		case ordering == OrderingBlock:
+			s.resource = ""
+		case moved[s.resource]:
+			s.partition = everyPartition
+		}
+		i, there := index[s]
+		if !there {
+			i = len(out)
+			index[s], out = i, append(out, nil)
+		}
+		out[i] = append(out[i], c)
+	}
+	return out
+}
+
 func (r *Report) loss(h *history, partial bool) {
 	reached := map[lane]int64{}
 	for l, list := range h.commits {
@@ -81,9 +111,10 @@ func (r *Report) loss(h *history, partial bool) {
 		switch {
 		case e.state == StateHealed && e.success == nil:
 			r.add(CheckLoss, e.at, "it is stored as healed and never succeeded")
-		case waits && done && (e.recorded != never || !h.interrupted(last.member, last.to, never)):
+		case waits && done && !h.forgot(e, last.to, never) && (len(e.recorded) > 0 || !h.interrupted(last.member, last.to, never)):
 			r.add(CheckLoss, e.at, "it is stored as %s, and its last call succeeded", e.state)
-		case e.state != "" || e.success != nil || e.passed != never:
+		case e.state != "" || e.success != nil || e.deleted != never:
+		case len(e.passed) > 0 && !h.forgot(e, e.passed[len(e.passed)-1], never):
 		case partial && e.at.Offset >= reached[lane{e.at.Topic, e.at.Partition}]:
 		default:
 			r.add(CheckLoss, e.at, "it neither succeeded nor is stored anywhere")
@@ -97,7 +128,13 @@ func (r *Report) order(h *history, lines []*line) {
 	for _, l := range lines {
 		settled := 0               // so many of the first were settled when the last call began
 		last := map[tenure]*call{} // the call of the furthest event
+		looked := 0                // up to which moment for rewinds
 		for _, c := range l.calls {
+			if at := h.again(l.events, looked, c.from); at < len(l.events) {
+				settled = min(settled, at)
+				clear(last)
+			}
+			looked = c.from
 			at := l.index[h.events[c.at]]
 			ahead := l.events[:at]
 			for settled < len(ahead) && ahead[settled].settled() < c.from {
@@ -115,6 +152,22 @@ func (r *Report) order(h *history, lines []*line) {
 			}
 		}
 	}
+}
+
+// again has those events be settled anew that a person had run again in between, and returns the index of the first.
+func (h *history) again(events []*event, after, before int) int {
+	if len(h.rewound) == 0 {
+		return len(events)
+	}
+	first := len(events)
+	for i, e := range events {
+		for _, r := range h.rewound[lane{e.at.Topic, e.at.Partition}] {
+			if r.offset <= e.at.Offset && after < r.at && r.at < before {
+				e.again, first = r.at, min(first, i)
+			}
+		}
+	}
+	return first
 }
 
 const everyPartition = -1
@@ -162,10 +215,10 @@ func (r *Report) tokensOf(h *history, l *line) {
 	}
 }
 
-func (r *Report) exclusion(h *history, lines []*line) {
-	for _, l := range lines {
+func (r *Report) exclusion(h *history, apart [][]*call) {
+	for _, calls := range apart {
 		var running []*call
-		for _, b := range l.calls {
+		for _, b := range calls {
 			still := running[:0]
 			for _, a := range running {
 				if a.to < b.from {
@@ -194,26 +247,50 @@ func (r *Report) exclusion(h *history, lines []*line) {
 // committed.
 func (r *Report) repeats(h *history) {
 	for _, e := range h.list {
+		var last *call // the last success
+		successes := 0
 		for _, c := range e.calls {
-			switch {
-			case e.recorded < c.from:
+			switch record := lastBefore(e.recorded, c.from); {
+			case e.died() && successes <= h.rewinds(e, 0, c.from): // it waits as a dead letter, and once more for each rewind
+			case record != never && !h.forgot(e, record, c.from):
 				r.add(CheckRecorded, e.at, "%v started after its success was recorded", c)
-			case e.success == nil || c.from < e.success.to:
-			case !h.interrupted(e.success.member, e.success.to, c.from):
-				r.add(CheckRepeats, e.at, "%v started after %v had succeeded", c, e.success)
-			case e.parked == never && h.committed(e.at, c.from):
-				r.add(CheckRepeats, e.at, "%v started after %v had succeeded and its offset was committed", c, e.success)
+			case last == nil || c.from < last.to:
+			case h.forgot(e, last.to, c.from):
+				r.Again++
+			case !h.interrupted(last.member, last.to, c.from):
+				r.add(CheckRepeats, e.at, "%v started after %v had succeeded", c, last)
+			case len(e.parked) == 0 && h.committed(e.at, c.from):
+				r.add(CheckRepeats, e.at, "%v started after %v had succeeded and its offset was committed", c, last)
 			default:
 				r.Repeats++
+			}
+			if c.succeeded() {
+				successes++
+				if last == nil || c.to > last.to {
+					last = c
+				}
 			}
 		}
 	}
 }
 
-// committed says whether a commit past an event lies before a moment.
+// lastBefore is the last of some moments before one, never if there is none.
+func lastBefore(moments []int, before int) int {
+	last := never
+	for _, at := range moments {
+		if at < before {
+			last = at
+		}
+	}
+	return last
+}
+
+// committed says whether a commit past an event lies before a moment, and was not taken back.
 func (h *history) committed(p Position, before int) bool {
-	for _, c := range h.commits[lane{p.Topic, p.Partition}] {
-		if c.at < before && c.offset > p.Offset {
+	l := lane{p.Topic, p.Partition}
+	back, _ := h.wentBack(l, 0, before)
+	for _, c := range h.commits[l] {
+		if back < c.at && c.at < before && c.offset > p.Offset {
 			return true
 		}
 	}
@@ -249,22 +326,35 @@ func (r *Report) commits(h *history) {
 		for end < len(h.list) && h.list[end].at.Topic == l.topic && h.list[end].at.Partition == l.partition {
 			end++
 		}
-		r.commitsOf(l, h.list[next:end], h.commits[l])
+		r.commitsOf(h, l, h.list[next:end])
 		next = end
 	}
 }
 
-func (r *Report) commitsOf(l lane, events []*event, commits []commit) {
-	passed, highest := 0, int64(0)
-	for _, c := range commits {
-		if c.offset < highest {
-			r.add(CheckCommits, Position{l.topic, l.partition, c.offset}, "offset %d was committed before", highest)
+func (r *Report) commitsOf(h *history, l lane, events []*event) {
+	for _, e := range events {
+		e.again = 0
+	}
+	passed, highest := 0, commit{at: 0}
+	for _, c := range h.commits[l] {
+		if back, again := h.wentBack(l, highest.at, c.at); back > 0 {
+			highest = commit{at: c.at}
+			if again {
+				passed = min(passed, h.again(events, back-1, c.at))
+			} else {
+				passed, _ = slices.BinarySearchFunc(events, c.offset, func(e *event, at int64) int { return cmp.Compare(e.at.Offset, at) })
+			}
 		}
-		highest = max(highest, c.offset)
+		if c.offset < highest.offset {
+			r.add(CheckCommits, Position{l.topic, l.partition, c.offset}, "offset %d was committed before", highest.offset)
+		}
+		if c.offset >= highest.offset {
+			highest = c
+		}
 		for passed < len(events) && events[passed].at.Offset < c.offset {
 			e := events[passed]
 			passed++
-			if min(e.settled(), e.parked) > c.at {
+			if e.kept() > c.at {
 				r.add(CheckCommits, e.at, "offset %d is committed, and it was neither settled, nor passed, nor parked", c.offset)
 			}
 		}
@@ -282,6 +372,7 @@ func (r *Report) attempts(h *history, delays []time.Duration) {
 			}
 			a := e.calls[i-1]
 			switch {
+			case h.forgot(e, a.from, b.from) || e.died() && h.rewinds(e, 0, b.from) > 0:
 			case b.attempt > a.attempt+1 && !h.anyCrashed(a.from, b.from): // who crashes may have been about to start it
 				r.add(CheckAttempts, e.at, "%v is attempt %d after attempt %d", b, b.attempt, a.attempt)
 			case b.attempt > a.attempt && (a.outcome == OutcomeUnavailable || a.outcome == OutcomeCancelled):
@@ -301,7 +392,7 @@ func (r *Report) delays(h *history, delays []time.Duration) {
 			}
 			a := e.calls[i-1]
 			n := a.attempt
-			if a.outcome != OutcomeFailed || n == 0 || n > len(delays) || b.attempt != n+1 {
+			if a.outcome != OutcomeFailed || n == 0 || n > len(delays) || b.attempt != n+1 || h.forgot(e, a.from, b.from) {
 				continue
 			}
 			if waited := b.began.Sub(a.ended); waited < delays[n-1] {

@@ -47,23 +47,41 @@ type event struct {
 	produced time.Time
 	// generation is how often its topic had grown when it was produced.
 	generation int
-	parked     int // when it was first durably parked
-	recorded   int
-	passed     int
+	parked     []int // when it was durably parked
+	recorded   []int
+	passed     []int
+	deleted    int // when its record was deleted, which the group had not committed
+	again      int // from when on it must be settled anew; 0 for never
 	state      State
 }
 
 // died says that the event was given up on at some time: a replay runs it when it is told to.
 func (e *event) died() bool {
-	return e.passed != never || e.state == StateDead || e.state == StateHealed || e.state == StateDiscarded
+	return len(e.passed) > 0 || e.deleted != never || e.state == StateDead || e.state == StateHealed || e.state == StateDiscarded
 }
 
 // settled is when later events of the resource could start.
 func (e *event) settled() int {
-	if e.success != nil {
-		return min(e.success.to, e.passed)
+	at := min(firstAfter(e.passed, e.again), e.deleted)
+	for _, c := range e.calls {
+		if c.succeeded() && c.to > e.again {
+			at = min(at, c.to)
+		}
 	}
-	return e.passed
+	return at
+}
+
+// kept is when its offset could be committed.
+func (e *event) kept() int { return min(e.settled(), firstAfter(e.parked, e.again)) }
+
+// firstAfter is the first of some moments after one.
+func firstAfter(moments []int, after int) int {
+	for _, at := range moments {
+		if at > after {
+			return at
+		}
+	}
+	return never
 }
 
 // span is a time in which a member did not run.
@@ -108,16 +126,24 @@ type history struct {
 	wrong   []Violation      // entries that contradict the log
 	kinds   map[Kind]int
 	grown   map[string]int // by topic, how often
+	rewound map[lane][]rewind
+	deleted map[lane][]rewind
+	lost    map[share][]int
+	broken  []span
+	pauses  []span // those that ended, and those that last
+	changes []int  // when a member crashed or stopped, or topics grew
+	times   []time.Time
 }
 
 func arrange(log []Entry) *history {
 	h := &history{
 		events: map[Position]*event{}, commits: map[lane][]commit{}, crashes: map[string][]int{},
 		frozen: map[string][]span{}, cut: map[string][]span{}, paused: map[pause]string{}, done: map[string]bool{},
-		kinds: map[Kind]int{}, grown: map[string]int{},
+		kinds: map[Kind]int{}, grown: map[string]int{}, rewound: map[lane][]rewind{}, deleted: map[lane][]rewind{}, lost: map[share][]int{},
 	}
 	open := map[string]*call{}
 	for i := range log {
+		h.times = append(h.times, log[i].At)
 		h.kinds[log[i].Kind]++
 		switch log[i].Kind { //nolint:exhaustive // the others are taken up below
 		case KindProduced:
@@ -140,6 +166,7 @@ func arrange(log []Entry) *history {
 		h.list = append(h.list, e)
 	}
 	slices.SortFunc(h.list, func(a, b *event) int { return compare(a.at, b.at) })
+	h.forget()
 	return h
 }
 
@@ -149,7 +176,7 @@ func (h *history) produced(in *Entry) {
 		return
 	}
 	h.events[in.position()] = &event{
-		at: in.position(), resource: in.Resource, sum: in.Sum, produced: in.At, generation: h.grown[in.Topic], parked: never, recorded: never, passed: never,
+		at: in.position(), resource: in.Resource, sum: in.Sum, produced: in.At, generation: h.grown[in.Topic], deleted: never,
 	}
 }
 
@@ -169,7 +196,9 @@ func (h *history) foreign(in *Entry, format string, args ...any) {
 // take arranges all but what was produced.
 func (h *history) take(i int, in *Entry, open map[string]*call) {
 	switch in.Kind {
-	case KindProduced, KindGrown:
+	case KindProduced:
+	case KindGrown:
+		h.changes = append(h.changes, i)
 	case KindStarted:
 		h.started(i, in, open)
 	case KindCancelled:
@@ -183,7 +212,7 @@ func (h *history) take(i int, in *Entry, open map[string]*call) {
 		h.commits[l] = append(h.commits[l], commit{i, in.Offset})
 	case KindCrashed:
 		h.crashes[in.Member] = append(h.crashes[in.Member], i)
-		h.unpause(in.Member)
+		h.gone(i, in.Member)
 		for name, c := range open {
 			if c.member == in.Member {
 				c.to = i
@@ -191,41 +220,57 @@ func (h *history) take(i int, in *Entry, open map[string]*call) {
 			}
 		}
 	case KindFrozen:
-		begin(h.frozen, in.Member, i)
+		h.frozen[in.Member] = begin(h.frozen[in.Member], i)
 	case KindThawed:
-		end(h.frozen, in.Member, i)
+		end(h.frozen[in.Member], i)
 	case KindPaused:
 		h.paused[pause{in.Member, lane{in.Topic, in.Partition}}] = in.Reason
+		h.pauses = begin(h.pauses, i)
 	case KindResumed:
 		delete(h.paused, pause{in.Member, lane{in.Topic, in.Partition}})
+		h.resumed(i)
 	case KindStopped:
-		h.unpause(in.Member)
+		h.gone(i, in.Member)
+	case KindBroken:
+		h.broken = begin(h.broken, i)
 	case KindMended:
 		h.mended = in.At
+		end(h.broken, i)
 	case KindExecuted:
 		if h.done[in.Command] {
 			h.twice = append(h.twice, in.Command)
 		}
 		h.done[in.Command] = true
 	case KindCut:
-		begin(h.cut, in.Member, i)
+		h.cut[in.Member] = begin(h.cut[in.Member], i)
 	case KindReached:
-		end(h.cut, in.Member, i)
+		end(h.cut[in.Member], i)
+	case KindRewound:
+		l := lane{in.Topic, in.Partition}
+		h.rewound[l] = append(h.rewound[l], rewind{i, in.Offset})
+	case KindDeleted:
+		l := lane{in.Topic, in.Partition}
+		h.deleted[l] = append(h.deleted[l], rewind{i, in.Offset})
+	case KindLost:
+		s := share{in.Partition, in.Resource}
+		h.lost[s] = append(h.lost[s], i)
+		clear(h.done) // which commands were executed is not known any more either
 	case KindParked, KindRecorded, KindPassed, KindStored:
 		h.became(i, in)
 	}
 }
 
 // begin begins a span, unless one lasts.
-func begin(spans map[string][]span, member string, at int) {
-	if list := spans[member]; len(list) == 0 || list[len(list)-1].to != never {
-		spans[member] = append(list, span{at, never})
+func begin(list []span, at int) []span {
+	if len(list) > 0 && list[len(list)-1].to == never {
+		return list
 	}
+	return append(list, span{at, never})
 }
 
 // end ends a span that lasts.
-func end(spans map[string][]span, member string, at int) {
-	if list := spans[member]; len(list) > 0 && list[len(list)-1].to == never {
+func end(list []span, at int) {
+	if len(list) > 0 && list[len(list)-1].to == never {
 		list[len(list)-1].to = at
 	}
 }
@@ -259,9 +304,18 @@ func (h *history) outdate() {
 	}
 }
 
-// unpause forgets the pauses of a member that is gone.
-func (h *history) unpause(member string) {
+// gone forgets the pauses of a member.
+func (h *history) gone(at int, member string) {
+	h.changes = append(h.changes, at)
 	maps.DeleteFunc(h.paused, func(p pause, _ string) bool { return p.member == member })
+	h.resumed(at)
+}
+
+// resumed ends the time in which something is paused, if nothing is any more.
+func (h *history) resumed(at int) {
+	if len(h.paused) == 0 {
+		end(h.pauses, at)
+	}
 }
 
 // became notes what an event is from now on.
@@ -273,11 +327,11 @@ func (h *history) became(i int, in *Entry) {
 	}
 	switch in.Kind { //nolint:exhaustive // the others are about no event, or start and end calls
 	case KindParked:
-		e.parked = min(e.parked, i)
+		e.parked = append(e.parked, i)
 	case KindRecorded:
-		e.recorded = min(e.recorded, i)
+		e.recorded = append(e.recorded, i)
 	case KindPassed:
-		e.passed = min(e.passed, i)
+		e.passed = append(e.passed, i)
 	case KindStored:
 		if e.state != "" && e.state != in.State {
 			h.contradiction(e.at, "it is stored as %s and as %s", e.state, in.State)

@@ -56,6 +56,16 @@ const (
 	// KindGrown: topic. It has more partitions from now on: of a resource that goes to another one, what was produced before
 	// comes before what is produced from now on.
 	KindGrown Kind = "grown"
+	// KindRewound: topic, partition and offset. A person has all from there on run again, in order.
+	KindRewound Kind = "rewound"
+	// KindDeleted: topic, partition and offset. The source's records below it are gone: what the group had not committed of
+	// them can't be asked of the consumer any more.
+	KindDeleted Kind = "deleted"
+	// KindLost: partition and resource, of which Postgres lost what had been committed last. It may run again, and what was
+	// parked, dead or executed may not be so any more.
+	KindLost Kind = "lost"
+	// KindBroken: something that calls or servers need is not there, until all is mended.
+	KindBroken Kind = "broken"
 	// KindStored: topic, partition, offset and state of an event at the end of the run.
 	KindStored Kind = "stored"
 )
@@ -171,7 +181,7 @@ func parse(line []byte) (Entry, error) {
 func (e *Entry) valid() error {
 	var needsEvent, needsCall, needsMember bool
 	switch e.Kind {
-	case KindProduced, KindCommitted, KindParked, KindRecorded, KindPassed:
+	case KindProduced, KindCommitted, KindParked, KindRecorded, KindPassed, KindRewound, KindDeleted:
 		needsEvent = true
 	case KindStarted:
 		needsEvent, needsCall, needsMember = true, true, true
@@ -186,7 +196,7 @@ func (e *Entry) valid() error {
 		needsMember = true
 	case KindPaused, KindResumed:
 		needsEvent, needsMember = true, true // a partition of a topic: its offset is not looked at
-	case KindMended:
+	case KindMended, KindBroken, KindLost:
 	case KindGrown:
 		if e.Topic == "" {
 			return fmt.Errorf("%s without a topic", e.Kind)

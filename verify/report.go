@@ -23,6 +23,7 @@ const (
 	CheckAttempts  Check = "attempts"  // the budget is kept, and spent by failures of the event only
 	CheckDelays    Check = "delays"    // no attempt comes earlier than its delay
 	CheckCommands  Check = "commands"  // a command has an effect once
+	CheckIsolation Check = "isolation" // G4: no event waits for other resources' while nothing runs and nothing is wrong
 	CheckPauses    Check = "pauses"    // G9: no pause is without an end, but for a person's
 	CheckLiveness  Check = "liveness"  // G5, G9: once all is mended, each event succeeds, or is dead or held, in time
 )
@@ -31,7 +32,7 @@ const (
 func Checks() []Check {
 	return []Check{
 		CheckLog, CheckLoss, CheckOrder, CheckExclusion, CheckRecorded, CheckRepeats, CheckFencing, CheckBytes, CheckCommits,
-		CheckAttempts, CheckDelays, CheckCommands, CheckPauses, CheckLiveness,
+		CheckAttempts, CheckDelays, CheckCommands, CheckIsolation, CheckPauses, CheckLiveness,
 	}
 }
 
@@ -53,6 +54,9 @@ type Options struct {
 	Delays []time.Duration
 	// Recovery is how long after KindMended, or after it was produced, an event may take to succeed. 0 checks nothing.
 	Recovery time.Duration
+	// Wait is how long an event may wait for its first start while none before it of its resource is in its way, no handler
+	// runs, and nothing is wrong or was so recently (for as long). 0 checks nothing.
+	Wait time.Duration
 	// Partial says that the run was looked at before it came to rest: events that are nowhere are then not reached yet,
 	// unless an offset behind them was committed.
 	Partial bool
@@ -78,6 +82,9 @@ type Report struct {
 	// Repeats is how often an event ran after a success that its member's crash or freeze may have left unrecorded: G3
 	// allows that.
 	Repeats int `json:"repeats"`
+	// Again is how often an event ran after a success that was undone since: by a person, on purpose, or by Postgres, which
+	// lost its last commits.
+	Again int `json:"again"`
 	// Frozen is how often a member that was frozen ran a handler beside its successor's, or started one after it; the
 	// fencing token is what the called service tells them apart by.
 	Frozen int `json:"frozen"`
@@ -100,13 +107,14 @@ func Run(log []Entry, opts Options) *Report {
 	r.loss(h, opts.Partial)
 	if opts.Ordering != OrderingNone {
 		r.order(h, lines)
-		r.exclusion(h, lines)
+		r.exclusion(h, h.apart(opts.Ordering))
 	}
 	r.repeats(h)
 	r.fencing(h, lines)
 	r.commits(h)
 	r.attempts(h, opts.Delays)
 	r.delays(h, opts.Delays)
+	r.isolation(h, lines, opts)
 	for _, id := range h.twice {
 		r.add(CheckCommands, Position{}, "command %s was executed again", id)
 	}
@@ -153,6 +161,9 @@ func (r *Report) unchecked(h *history, opts Options) {
 	}
 	if h.kinds[KindExecuted] == 0 {
 		r.Unchecked[CheckCommands] = "no executed commands in the log"
+	}
+	if opts.Wait == 0 {
+		r.Unchecked[CheckIsolation] = "the longest wait is not given"
 	}
 	if h.kinds[KindPaused] == 0 {
 		r.Unchecked[CheckPauses] = "no pauses in the log"

@@ -19,6 +19,8 @@ import (
 //	is n STATE    where event n is stored at the end
 //	execute C, pause M [person], resume M, stop M, mend
 //	grow          the topic has more partitions; an offset from 100 on lies in another one
+//	rewind n      all from event n on is to run again; delete n: the records below n are gone
+//	lose R        Postgres lost what it knew of resource R; break: something is wrong until it is mended
 //	wait D        nothing happens for so long
 func story(t *testing.T, lines ...string) []verify.Entry {
 	t.Helper()
@@ -36,6 +38,7 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 		"pass": verify.KindPassed, "crash": verify.KindCrashed, "freeze": verify.KindFrozen, "thaw": verify.KindThawed,
 		"is": verify.KindStored, "run": verify.KindStarted, "cut": verify.KindCut, "reach": verify.KindReached,
 		"grow": verify.KindGrown, "execute": verify.KindExecuted, "pause": verify.KindPaused, "resume": verify.KindResumed, "stop": verify.KindStopped, "mend": verify.KindMended,
+		"rewind": verify.KindRewound, "delete": verify.KindDeleted, "lose": verify.KindLost, "break": verify.KindBroken,
 	}
 	outcomes := map[string]verify.Outcome{
 		"ok": verify.OutcomeSucceeded, "fail": verify.OutcomeFailed, "away": verify.OutcomeUnavailable, "cancel": verify.OutcomeCancelled,
@@ -63,7 +66,9 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 			e.Kind, e.Call, e.Outcome = verify.KindEnded, w[1], outcomes[w[0]]
 		case "tell":
 			e.Kind, e.Call = verify.KindCancelled, w[1]
-		case "mend", "grow":
+		case "mend", "grow", "break":
+		case "lose":
+			e.Resource = w[1]
 		case "execute":
 			e.Command = w[1]
 		case "pause", "resume":
@@ -75,6 +80,9 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 			e.Member = w[1]
 		case "new":
 			e.Offset, e.Resource, e.Sum = number(w[1]), w[2], "sum "+w[1]
+			if len(w) > 3 {
+				e.Topic = strings.TrimPrefix(w[3], "topic=")
+			}
 		case "run":
 			if tokens[w[3]] == 0 {
 				tokens[w[3]] = int64(len(tokens) + 1)
@@ -86,6 +94,8 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 					e.Attempt = int(number(value))
 				case "t":
 					e.Token = number(value)
+				case "topic":
+					e.Topic = value
 				default:
 					e.Sum = value
 				}
@@ -130,6 +140,108 @@ func TestEachCheckFails(t *testing.T) {
 			verify.Options{},
 			[]string{"new 0 A", "grow", "new 100 A", "run a 0 m t=2", "ok a", "run b 100 m t=2", "ok b"},
 			[]string{"new 0 A", "grow", "new 100 A", "run a 0 m t=2", "ok a", "run b 100 m t=1", "ok b"},
+		},
+		{
+			"a second run after a rewind is out of order", verify.CheckOrder,
+			verify.Options{},
+			[]string{"new 0 A", "new 1 A", "run a 0 m", "ok a", "run b 1 m", "ok b", "rewind 0", "run c 0 n t=2", "ok c", "run d 1 n t=2", "ok d"},
+			[]string{"new 0 A", "new 1 A", "run a 0 m", "ok a", "run b 1 m", "ok b", "rewind 0", "run d 1 n t=2", "ok d", "run c 0 n t=2", "ok c"},
+		},
+		{
+			"an event before the place of a rewind runs again", verify.CheckRepeats,
+			verify.Options{},
+			[]string{"new 0 A", "new 1 A", "run a 0 m", "ok a", "run b 1 m", "ok b", "rewind 0", "run c 0 n t=2", "ok c", "run d 1 n t=2", "ok d"},
+			[]string{"new 0 A", "new 1 A", "run a 0 m", "ok a", "run b 1 m", "ok b", "rewind 1", "run c 0 n t=2", "ok c", "run d 1 n t=2", "ok d"},
+		},
+		{
+			"a rewind has an event run twice", verify.CheckRepeats,
+			verify.Options{},
+			[]string{"new 0 A", "run a 0 m", "ok a", "rewind 0", "run b 0 n t=2", "ok b", "rewind 0", "run c 0 n t=2", "ok c"},
+			[]string{"new 0 A", "run a 0 m", "ok a", "rewind 0", "run b 0 n t=2", "ok b", "run c 0 n t=2", "ok c"},
+		},
+		{
+			"a dead letter runs twice after a rewind: it was read again as well", verify.CheckRecorded,
+			verify.Options{},
+			[]string{"new 0 A", "run a 0 m", "fail a", "rewind 0", "run b 0 n t=2", "ok b", "record 0", "run c 0 n t=2", "ok c", "is 0 healed"},
+			[]string{"new 0 A", "run a 0 m", "fail a", "rewind 0", "run b 0 n t=2", "ok b", "record 0", "run c 0 n t=2", "ok c", "run d 0 n t=2", "ok d", "is 0 healed"},
+		},
+		{
+			"a commit after a rewind passes what did not run again", verify.CheckCommits,
+			verify.Options{},
+			[]string{"new 0 A", "run a 0 m", "ok a", "commit 1", "rewind 0", "commit 0", "run b 0 n t=2", "ok b", "commit 1"},
+			[]string{"new 0 A", "run a 0 m", "ok a", "commit 1", "rewind 0", "commit 0", "commit 1", "run b 0 n t=2", "ok b"},
+		},
+		{
+			"a resource of which Postgres lost nothing runs again", verify.CheckRepeats,
+			verify.Options{},
+			[]string{"new 0 A", "new 1 B", "run a 0 m", "ok a", "run b 1 m", "ok b", "lose A", "run c 0 n t=2", "ok c"},
+			[]string{"new 0 A", "new 1 B", "run a 0 m", "ok a", "run b 1 m", "ok b", "lose B", "run c 0 n t=2", "ok c"},
+		},
+		{
+			"what Postgres lost stays lost", verify.CheckLoss,
+			verify.Options{},
+			[]string{"new 0 A", "run a 0 m", "fail a", "pass 0", "lose A", "run b 0 n t=2", "ok b"},
+			[]string{"new 0 A", "run a 0 m", "fail a", "pass 0", "lose A", "run b 0 n t=2", "fail b"},
+		},
+		{
+			"a commit goes back, and Postgres lost nothing", verify.CheckCommits,
+			verify.Options{},
+			[]string{"new 0 A", "run a 0 m", "ok a", "commit 1", "lose A", "commit 0", "run b 0 n t=2", "ok b", "commit 1"},
+			[]string{"new 0 A", "run a 0 m", "ok a", "lose A", "commit 1", "commit 0"},
+		},
+		{
+			"a command that was executed before the loss is executed twice after it", verify.CheckCommands,
+			verify.Options{},
+			[]string{"execute 1", "lose A", "execute 1"},
+			[]string{"execute 1", "lose A", "execute 1", "execute 1"},
+		},
+		{
+			"an event is deleted that the group had committed", verify.CheckLoss,
+			verify.Options{},
+			[]string{"new 0 A", "park 0", "delete 1", "commit 1"},
+			[]string{"new 0 A", "park 0", "commit 1", "delete 1"},
+		},
+		{
+			"two events of a resource run at once, of two topics", verify.CheckExclusion,
+			verify.Options{},
+			[]string{"new 0 A", "new 0 A topic=b", "run a 0 m", "ok a", "run b 0 m topic=b", "ok b"},
+			[]string{"new 0 A", "new 0 A topic=b", "run a 0 m", "run b 0 m topic=b", "ok a", "ok b"},
+		},
+		{
+			"an event waits behind another resource's", verify.CheckIsolation,
+			verify.Options{Wait: time.Minute},
+			[]string{"new 0 A", "new 1 B", "run a 0 m", "fail a", "park 0", "run b 1 m", "ok b", "wait 2m", "run c 0 m a=2", "ok c"},
+			[]string{"new 0 A", "new 1 B", "run a 0 m", "fail a", "park 0", "wait 2m", "run c 0 m a=2", "ok c", "run b 1 m", "ok b"},
+		},
+		{
+			"an event waits though its resource is free again", verify.CheckIsolation,
+			verify.Options{Wait: time.Minute},
+			[]string{"new 0 A", "new 1 A", "run a 0 m", "wait 3m", "ok a", "run b 1 m", "ok b"},
+			[]string{"new 0 A", "new 1 A", "run a 0 m", "ok a", "wait 3m", "run b 1 m", "ok b"},
+		},
+		{
+			"an event waits when all is mended", verify.CheckIsolation,
+			verify.Options{Wait: time.Minute},
+			[]string{"new 0 A", "break", "wait 3m", "mend", "wait 90s", "run a 0 m", "ok a"},
+			[]string{"new 0 A", "break", "mend", "wait 150s", "run a 0 m", "ok a"},
+		},
+		{
+			"an event waits when its member reaches the servers again", verify.CheckIsolation,
+			verify.Options{Wait: time.Minute},
+			[]string{"new 0 A", "cut m", "wait 3m", "reach m", "wait 90s", "run a 0 m", "ok a"},
+			[]string{"new 0 A", "cut m", "reach m", "wait 150s", "run a 0 m", "ok a"},
+		},
+		{
+			"an event waits long after a pause", verify.CheckIsolation,
+			verify.Options{Wait: time.Minute},
+			[]string{"new 0 A", "pause m", "wait 3m", "resume m", "wait 90s", "run a 0 m", "ok a"},
+			[]string{"new 0 A", "pause m", "resume m", "wait 150s", "run a 0 m", "ok a"},
+		},
+		{
+			"without an order, an event waits", verify.CheckIsolation,
+			verify.Options{Wait: time.Minute, Ordering: verify.OrderingNone},
+			[]string{"new 0 A", "run a 0 m", "wait 3m", "ok a"},
+			[]string{"new 0 A", "wait 3m", "run a 0 m", "ok a"},
 		},
 		{
 			"an event is nowhere", verify.CheckLoss,
@@ -399,7 +511,7 @@ func TestWithoutOrderEverythingMayOvertake(t *testing.T) {
 
 func TestWhatCannotBeCheckedIsSaid(t *testing.T) {
 	r := verify.Run(story(t, "new 0 A", "run a 0 m a=0 t=0", "ok a"), verify.Options{})
-	for _, c := range []verify.Check{verify.CheckCommits, verify.CheckRecorded, verify.CheckFencing, verify.CheckAttempts, verify.CheckDelays} {
+	for _, c := range []verify.Check{verify.CheckCommits, verify.CheckRecorded, verify.CheckFencing, verify.CheckAttempts, verify.CheckDelays, verify.CheckIsolation} {
 		if r.Unchecked[c] == "" {
 			t.Errorf("%s counts as checked", c)
 		}

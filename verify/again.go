@@ -1,0 +1,61 @@
+package verify
+
+import "slices"
+
+// rewind is a moment from which on the records of a lane from an offset on are not what they were.
+type rewind struct {
+	at     int
+	offset int64
+}
+
+// share is what a partition of the consumer has of a resource, in all topics.
+type share struct {
+	partition int32
+	resource  string
+}
+
+// forget finds out which events were deleted before the group had committed them.
+func (h *history) forget() {
+	for _, e := range h.list {
+		l := lane{e.at.Topic, e.at.Partition}
+		for _, d := range h.deleted[l] {
+			if e.at.Offset < d.offset && !h.committed(e.at, d.at) {
+				e.deleted = min(e.deleted, d.at)
+			}
+		}
+	}
+}
+
+// forgot says whether what was known of an event was undone in between: by a person, on purpose, or since Postgres lost it.
+func (h *history) forgot(e *event, after, before int) bool {
+	return slices.ContainsFunc(h.lost[share{e.at.Partition, e.resource}], func(at int) bool { return after < at && at < before }) ||
+		h.rewinds(e, after, before) > 0
+}
+
+// rewinds is how often a person had an event run again in between.
+func (h *history) rewinds(e *event, after, before int) (n int) {
+	for _, r := range h.rewound[lane{e.at.Topic, e.at.Partition}] {
+		if r.offset <= e.at.Offset && after < r.at && r.at < before {
+			n++
+		}
+	}
+	return n
+}
+
+// wentBack is the last moment in between at which the commits of a lane had to go back, 0 for none, and whether what was
+// committed must be settled again.
+func (h *history) wentBack(l lane, after, before int) (at int, again bool) {
+	for _, r := range h.rewound[l] {
+		if after < r.at && r.at < before {
+			at, again = r.at, true
+		}
+	}
+	for s, moments := range h.lost {
+		for _, m := range moments {
+			if s.partition == l.partition && after < m && m < before {
+				at = max(at, m)
+			}
+		}
+	}
+	return at, again
+}
