@@ -38,7 +38,7 @@ func logFile(t *testing.T, lines ...string) string {
 func TestVerify(t *testing.T) {
 	lines := documented(t)
 	r := try(t, "", nil, "verify", logFile(t, lines...))
-	r.expect(t, exitDone, "2 events, 1 succeeded, in 3 calls; 1 repeats after a crash, 0 beside a frozen owner", "")
+	r.expect(t, exitDone, "2 events, 1 succeeded, in 3 calls; 1 repeats after a crash, 0 after a rewind or lost commits, 0 beside a frozen owner", "")
 	r.expect(t, exitDone, "order      ok", "")
 	r.expect(t, exitDone, "recorded   not checked  no recorded successes in the log", "")
 

@@ -139,7 +139,7 @@ func (ln *lane) begin(
 	}
 	starts := map[string]group.Start{}
 	var begun []group.Commit
-	late := false // the lane's row does not say where a topic is read from that has a cut
+	written := true // the lane's row says where each topic begins
 	for i, s := range ln.sources {
 		b, err := ln.sourceStart(s, committed[s.topic], loaded.Sources[i], loaded)
 		if err != nil {
@@ -147,22 +147,23 @@ func (ln *lane) begin(
 		}
 		cfg.Sources[i] = ordering.Source{Topic: s.topic, ID: s.id, Start: b.at.Offset, Commit: b.at.Offset, Done: b.done}
 		starts[s.topic] = b.at
-		if b.anew {
+		// Also what the group has already is committed anew, for the version beside it: should Postgres lose the takeover,
+		// the next owner notices, and gets no token that was given before (R10).
+		text, _ := commitMetadata{version: loaded.Version, done: b.done}.encode(b.at.Offset)
+		begun = append(begun, group.Commit{
+			Partition: ln.partition, Topic: s.topic, TopicID: s.id, Tenure: ln.holding, Offset: b.at.Offset, Epoch: b.at.Epoch, Back: b.anew,
+			Metadata: text,
+		})
+		if b.anew || ln.cuts.at != nil && loaded.Sources[i].Commit < b.at.Offset {
 			tenure.Begin(i, ordering.Mark{Offset: b.at.Offset, Epoch: b.at.Epoch})
-			begun = append(begun, group.Commit{
-				Partition: ln.partition, Topic: s.topic, TopicID: s.id, Tenure: ln.holding, Offset: b.at.Offset, Epoch: b.at.Epoch, Back: true,
-				Metadata: ln.plainMetadata(),
-			})
-		} else if ln.cuts.at != nil && loaded.Sources[i].Commit < b.at.Offset {
-			tenure.Begin(i, ordering.Mark{Offset: b.at.Offset, Epoch: b.at.Epoch})
-			late = true
+			written = false
 		}
 	}
-	tiers, err := ln.tierStarts(committed, loaded, starts)
+	tiers, again, err := ln.tierStarts(committed, loaded, starts)
 	if err != nil {
 		return err
 	}
-	if err := ln.record(append(begun, tiers...), late, loaded); err != nil {
+	if err := ln.record(append(begun, tiers...), written && !again, loaded); err != nil {
 		return err
 	}
 	ln.start(cfg, loaded, starts)
@@ -205,15 +206,13 @@ func (ln *lane) written(committed map[string]group.Committed) (int64, error) {
 	return version, nil
 }
 
-// record makes durable where topics begin that don't go on from where the group says: found again after a crash, a
-// start could lie elsewhere, and behind events. The group comes first: what the lane's row says of topics that are to be
-// read again counts until it is written. A row that is late is written too: others look there how far the lane has come.
-func (ln *lane) record(begun []group.Commit, late bool, loaded *parking.Loaded) error {
-	if len(begun) > 0 {
-		if err := ln.c.group.Commit(ln.ctx, begun); err != nil {
-			return fmt.Errorf("commit where partition %d begins: %w", ln.partition, err)
-		}
-	} else if !late {
+// record makes durable where topics begin: found again after a crash, a start could lie elsewhere, and behind events. The
+// group comes first: what the lane's row says of topics that are to be read again counts until it is written.
+func (ln *lane) record(begun []group.Commit, written bool, loaded *parking.Loaded) error {
+	if err := ln.c.group.Commit(ln.ctx, begun); err != nil {
+		return fmt.Errorf("commit where partition %d begins: %w", ln.partition, err)
+	}
+	if written {
 		return nil
 	}
 	done, err := ln.tenure.Write(ln.ctx, &ordering.Write{Version: loaded.Version, Seq: loaded.Seq})
@@ -299,12 +298,12 @@ func (ln *lane) checkRange(s source, b beginning) (beginning, error) {
 // returns what the group does not have yet.
 func (ln *lane) tierStarts(
 	committed map[string]group.Committed, loaded *parking.Loaded, starts map[string]group.Start,
-) (begun []group.Commit, err error) {
+) (begun []group.Commit, again bool, err error) {
 	ln.tierFrom, ln.tierEnds, ln.tierNext = make([]int64, len(ln.tiers)), make([]int64, len(ln.tiers)), make([]int64, len(ln.tiers))
 	for i, t := range ln.tiers {
 		first, end, err := ln.c.group.Range(ln.ctx, t.Topic, ln.partition)
 		if err != nil {
-			return nil, fmt.Errorf("look up the range of %s/%d: %w", t.Topic, ln.partition, err)
+			return nil, false, fmt.Errorf("look up the range of %s/%d: %w", t.Topic, ln.partition, err)
 		}
 		at, row := max(committed[t.Topic].Offset, 0), loaded.Tiers[i]
 		if row.ID == t.id && (row.Again || row.Position > at && committed[t.Topic].Offset < 0) {
@@ -314,6 +313,7 @@ func (ln *lane) tierStarts(
 			at = first // only pointers were lost with those records: the auditor mends what needs it
 		}
 		if row.Again {
+			again = true
 			begun = append(begun, group.Commit{
 				Partition: ln.partition, Topic: t.Topic, TopicID: t.id, Tenure: ln.holding, Offset: at, Epoch: -1, Back: true,
 			})
@@ -321,7 +321,7 @@ func (ln *lane) tierStarts(
 		starts[t.Topic] = group.Start{Offset: at, Epoch: -1}
 		ln.tierFrom[i], ln.tierEnds[i], ln.tierNext[i] = at, end, at
 	}
-	return begun, nil
+	return begun, again, nil
 }
 
 // coreConfig is the core's view of the configuration.
@@ -393,10 +393,6 @@ func (ln *lane) tiersRead() {
 	}
 	ln.tierEnds = nil
 	ln.box.put(func(d *delivery) { d.TiersRead = true })
-}
-
-func (ln *lane) plainMetadata() string {
-	return CommitMetadata(ln.version.Load())
 }
 
 // backoff waits longer from time to time, with jitter.

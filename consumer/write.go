@@ -29,6 +29,7 @@ func (ln *lane) write() {
 			return
 		}
 		ln.version.Store(done.Version)
+		ln.c.commits.want(ln) // the version rides with the next commit (R10)
 		ln.box.put(func(d *delivery) { d.Written, d.alone = done, alone })
 	}
 }

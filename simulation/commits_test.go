@@ -13,8 +13,7 @@ import (
 // commits sees what a connection commits, and notes it when the broker has taken it.
 type commits struct {
 	journal *journal
-	topics  map[string]bool          // the source topics
-	name    func(id [16]byte) string // of a topic
+	source  func(topic string, id [16]byte) string // what the log calls it
 
 	mu   sync.Mutex
 	open map[uint32]*kmsg.OffsetCommitRequest
@@ -64,22 +63,15 @@ func (c *commits) answer(frame []byte) {
 	taken := map[verify.Position]bool{}
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
-			taken[verify.Position{Topic: c.topic(t.Topic, t.TopicID), Partition: p.Partition}] = p.ErrorCode == 0
+			taken[verify.Position{Topic: c.source(t.Topic, t.TopicID), Partition: p.Partition}] = p.ErrorCode == 0
 		}
 	}
 	for _, t := range req.Topics {
-		topic := c.topic(t.Topic, t.TopicID)
+		topic := c.source(t.Topic, t.TopicID)
 		for _, p := range t.Partitions {
-			if c.topics[topic] && taken[verify.Position{Topic: topic, Partition: p.Partition}] {
+			if topic != "" && taken[verify.Position{Topic: topic, Partition: p.Partition}] {
 				c.journal.add(verify.Entry{Kind: verify.KindCommitted, Topic: topic, Partition: p.Partition, Offset: p.Offset})
 			}
 		}
 	}
-}
-
-func (c *commits) topic(name string, id [16]byte) string {
-	if name != "" {
-		return name
-	}
-	return c.name(id)
 }

@@ -98,8 +98,14 @@ func (w *world) settle() {
 	}
 	w.logs.say("-- the consumer has moved to %d partitions", w.partitions)
 	w.growing = false
-	for _, r := range w.later {
+	w.produceLater()
+}
+
+// produceLater produces what had to wait.
+func (w *world) produceLater() {
+	list := w.later
+	w.later = nil
+	for _, r := range list {
 		w.produce(r[0], r[1])
 	}
-	w.later = nil
 }

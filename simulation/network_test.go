@@ -24,6 +24,7 @@ type path struct {
 	mu      sync.Mutex
 	random  *rand.Rand
 	weather weather
+	least   time.Duration // that a request takes in any weather
 	gate    chan struct{} // set while nothing passes, in either direction; closed when it does again
 	refuses bool
 	links   map[*link]struct{}
@@ -48,6 +49,7 @@ func (p *path) fate() fate {
 	if w.delay > 0 {
 		f.delay, f.answerDelay = rand64(p.random, w.delay), rand64(p.random, w.delay)
 	}
+	f.delay += p.least
 	return f
 }
 

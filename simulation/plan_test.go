@@ -9,16 +9,17 @@ import (
 
 // plan is what a seed decides: all but the order in which goroutines run.
 type plan struct {
-	seed    uint64
-	span    span
-	setup   setup
-	events  []planned
-	faults  []fault
-	orders  []order
-	members int
-	killers int
-	growth  *growth                            // nil for none
-	breaks  func(statement string, n int) bool // the connection of the n-th of its kind; nil for none
+	seed     uint64
+	span     span
+	setup    setup
+	events   []planned
+	faults   []fault
+	orders   []order
+	members  int
+	killers  int
+	undoings []undoing
+	growth   *growth                            // nil for none
+	breaks   func(statement string, n int) bool // the connection of the n-th of its kind; nil for none
 }
 
 // maxKillers bounds how many events of a plan end processes: each time costs a session.
@@ -103,6 +104,7 @@ type planned struct {
 	n         int // of its resource, from 0
 	pay       bool
 	script    script
+	name      string // of its topic, once it is produced
 }
 
 // script is how the handler of an event behaves.
@@ -161,6 +163,7 @@ func makePlan(seed uint64) *plan {
 	if grows(seed) {
 		p.planGrowth(seed)
 	}
+	p.planUndoings()
 	return p
 }
 

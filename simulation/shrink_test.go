@@ -29,6 +29,7 @@ func shrink(t *testing.T, p *plan, out *outcome) *outcome {
 		return nil
 	}
 	p.orders, out = less(p, p.orders, out, fails, func(p *plan, l []order) { p.orders = l })
+	p.undoings, out = less(p, p.undoings, out, fails, func(p *plan, l []undoing) { p.undoings = l })
 	p.faults, out = less(p, p.faults, out, fails, func(p *plan, l []fault) { p.faults = l })
 	_, out = less(p, p.events, out, fails, func(p *plan, l []planned) { p.events = l })
 	return out
@@ -61,6 +62,9 @@ func (o *outcome) story() string {
 	fmt.Fprintf(&b, "seed %d\n%s\n%s\n", o.p.seed, o.summary(), o.p.yaml())
 	if g := o.p.growth; g != nil {
 		fmt.Fprintf(&b, "%v: the topics grow to %d partitions\n", g.at, g.to)
+	}
+	for i := range o.p.undoings {
+		fmt.Fprintf(&b, "%v\n", &o.p.undoings[i])
 	}
 	for i := range o.p.faults {
 		fmt.Fprintf(&b, "%v\n", &o.p.faults[i])

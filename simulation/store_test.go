@@ -22,6 +22,7 @@ type store struct {
 	w *world
 
 	mu     sync.Mutex
+	losses []*loss
 	counts map[string]int // statements by their kind
 }
 
@@ -37,13 +38,22 @@ func newStore(w *world) *store {
 	s := &store{Database: memory.New(nil), w: w, counts: map[string]int{}}
 	kinds := map[memory.Became]verify.Kind{
 		memory.Parked: verify.KindParked, memory.Recorded: verify.KindRecorded, memory.Passed: verify.KindPassed,
+		memory.Rewound: verify.KindRewound,
 	}
 	s.Watch(func(c memory.Change) {
 		if c.Became == memory.Executed {
 			w.journal.add(verify.Entry{Kind: verify.KindExecuted, Command: strconv.FormatInt(c.Command, 10)})
 		}
+		if c.Became == memory.Lost {
+			w.journal.add(verify.Entry{Kind: verify.KindLost, Partition: c.Partition, Resource: c.Resource})
+			s.notice(c.Partition)
+		}
+		at := w.names.position(c.TopicID, c.Partition, c.Offset)
 		if kind, ok := kinds[c.Became]; ok {
-			w.journal.add(verify.Entry{Kind: kind, Topic: c.Topic, Partition: c.Partition, Offset: c.Offset})
+			w.journal.add(verify.Entry{Kind: kind, Topic: at.Topic, Partition: at.Partition, Offset: at.Offset})
+		}
+		if c.Became == memory.Rewound {
+			w.journal.again(at)
 		}
 	})
 	return s
@@ -188,7 +198,7 @@ func (s *store) states() map[verify.Position]verify.State {
 		}
 	}
 	for _, l := range s.Letters() {
-		at := verify.Position{Topic: l.Topic, Partition: l.Partition, Offset: l.Position.Offset}
+		at := s.w.names.position(l.Position.Topic, l.Partition, l.Position.Offset)
 		switch l.State {
 		case dls.Dead, dls.Awaiting:
 			out[at] = verify.StateDead
@@ -201,7 +211,7 @@ func (s *store) states() map[verify.Position]verify.State {
 		}
 	}
 	for _, x := range s.Waiting() {
-		at := verify.Position{Topic: x.Topic, Partition: x.Partition, Offset: x.Position.Offset}
+		at := s.w.names.position(x.Position.Topic, x.Partition, x.Position.Offset)
 		out[at] = verify.StateParked
 		if held[key{x.Partition, x.Resource}] {
 			out[at] = verify.StateHeld
@@ -210,8 +220,9 @@ func (s *store) states() map[verify.Position]verify.State {
 	return out
 }
 
-// conclude notes where each event is at the end.
+// conclude notes what nobody noticed, and where each event is at the end.
 func (s *store) conclude() {
+	s.unnoticed()
 	for at, state := range s.states() {
 		s.w.journal.add(verify.Entry{Kind: verify.KindStored, Topic: at.Topic, Partition: at.Partition, Offset: at.Offset, State: state})
 	}

@@ -34,6 +34,7 @@ type world struct {
 	brokers *kfake.Cluster
 	store   *store
 	journal *journal
+	names   *names
 	logs    *logs
 	random  *rand.Rand
 	began   time.Time
@@ -51,7 +52,8 @@ type world struct {
 
 	partitions int32    // of the topics
 	growing    bool     // the consumer does not work under them yet
-	later      [][2]int // events to be produced when it does
+	absent     string   // a topic that is deleted, and not created again yet
+	later      [][2]int // events to be produced when neither is so any more
 
 	problems []string
 }
@@ -59,7 +61,7 @@ type world struct {
 // newWorld starts the servers and the first members.
 func newWorld(t *testing.T, p *plan) *world {
 	w := &world{
-		t: t, p: p, partitions: p.setup.partitions, journal: newJournal(), logs: &logs{began: time.Now()}, began: time.Now(),
+		t: t, p: p, names: newNames(), partitions: p.setup.partitions, journal: newJournal(), logs: &logs{began: time.Now()}, began: time.Now(),
 		random: rand.New(rand.NewPCG(p.seed, 0x5eed)), //nolint:gosec // a seed decides
 	}
 	cfg, _, err := config.Parse("plan.yaml", []byte(p.yaml()), nil, config.Handlers("test"))
@@ -82,6 +84,9 @@ func newWorld(t *testing.T, p *plan) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, topic := range p.setup.topics {
+		w.names.identify(topic, w.brokers)
+	}
 	w.store = newStore(w)
 	for range p.members {
 		w.start()
@@ -97,22 +102,20 @@ func (w *world) fork() *rand.Rand {
 func (w *world) uptime() time.Duration { return time.Since(w.began) + time.Hour }
 
 func (w *world) newCommits() *commits {
-	return &commits{journal: w.journal, topics: w.sources(), name: w.topicName, open: map[uint32]*kmsg.OffsetCommitRequest{}}
+	return &commits{journal: w.journal, source: w.source, open: map[uint32]*kmsg.OffsetCommitRequest{}}
 }
 
-func (w *world) sources() map[string]bool {
-	out := map[string]bool{}
-	for _, topic := range w.p.setup.topics {
-		out[topic] = true
+// source is what the log calls a source topic that a request names, or gives the id of; "" for another.
+func (w *world) source(name string, id [16]byte) string {
+	if name == "" {
+		if info := w.brokers.TopicIDInfo(id); info != nil {
+			name = info.Topic
+		}
 	}
-	return out
-}
-
-func (w *world) topicName(id [16]byte) string {
-	if info := w.brokers.TopicIDInfo(id); info != nil {
-		return info.Topic
+	if !slices.Contains(w.p.setup.topics, name) {
+		return ""
 	}
-	return ""
+	return w.names.of(name)
 }
 
 // planned is the plan's part about an event.
@@ -127,13 +130,14 @@ func (w *world) planned(e *layby.Event) *planned {
 
 // produce writes events, those of a partition in their order.
 func (w *world) produce(from, to int) {
-	if w.growing {
+	if w.growing || w.absent != "" {
 		w.later = append(w.later, [2]int{from, to})
 		return
 	}
 	var list []*kgo.Record
 	for i := from; i < to; i++ {
 		e := &w.p.events[i]
+		e.name = w.names.of(e.topic)
 		r := &kgo.Record{
 			Topic: e.topic, Partition: e.partition, Key: []byte(e.resource),
 			Headers: []kgo.RecordHeader{{Key: "i", Value: []byte(strconv.Itoa(i))}, {Key: "x"}, {Key: "x", Value: []byte{}}, {Key: "layby-x", Value: []byte{0, 255}}},
@@ -159,7 +163,7 @@ func (w *world) produce(from, to int) {
 			headers[i] = layby.Header{Key: h.Key, Value: h.Value}
 		}
 		w.journal.add(verify.Entry{
-			Kind: verify.KindProduced, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Resource: string(r.Key),
+			Kind: verify.KindProduced, Topic: w.names.of(r.Topic), Partition: r.Partition, Offset: r.Offset, Resource: string(r.Key),
 			Sum: sum(r.Key, r.Value, headers, r.Timestamp),
 		})
 	}
@@ -193,6 +197,9 @@ func (w *world) play() {
 	for i := range w.p.orders {
 		o := &w.p.orders[i]
 		steps = append(steps, step{o.at, func() { w.store.order(o) }})
+	}
+	for i := range w.p.undoings {
+		steps = append(steps, w.p.undoings[i].steps(w)...)
 	}
 	for at := time.Duration(0); at < w.p.span.length; at += w.p.span.session / 2 {
 		steps = append(steps, step{at, func() {}})
@@ -446,7 +453,7 @@ func (w *world) problem(format string, args ...any) {
 // bytesLost says which event can be read from nowhere any more: no run takes records from a broker.
 func (w *world) bytesLost() {
 	for _, l := range w.store.Letters() {
-		if l.Class == "Lost" {
+		if at := w.names.position(l.Position.Topic, l.Partition, l.Position.Offset); l.Class == "Lost" && !w.names.isGone(at) {
 			w.problem("%s/%d@%d of %q: %s", l.Topic, l.Partition, l.Position.Offset, l.Resource, l.Text)
 		}
 	}
@@ -454,6 +461,9 @@ func (w *world) bytesLost() {
 
 // left says what is not done yet.
 func (w *world) left() string {
+	if w.absent != "" {
+		return "a topic is deleted"
+	}
 	if w.growing {
 		return fmt.Sprintf("the consumer does not work under %d partitions", w.partitions)
 	}
@@ -469,22 +479,28 @@ func (w *world) left() string {
 		at := verify.Position{Topic: e.Topic, Partition: e.Partition, Offset: e.Offset}
 		end := verify.Position{Topic: e.Topic, Partition: e.Partition}
 		produced[end] = max(produced[end], e.Offset+1)
-		if s := stored[at]; s == verify.StateParked || s == "" && !w.journal.succeeded(at) {
+		if s := stored[at]; s == verify.StateParked || s == "" && !w.journal.succeeded(at) && !w.names.isGone(at) {
 			return fmt.Sprintf("%v of %q is %q", at, e.Resource, s)
 		}
 	}
 	info := w.brokers.GroupInfo(group)
 	for at, end := range produced {
-		if info == nil || info.Commits[at.Topic][at.Partition].Offset < end {
+		topic := topicOf(at.Topic)
+		if at.Topic == w.names.of(topic) && committedOf(info, topic, at.Partition) < end {
 			return fmt.Sprintf("%s/%d is not committed up to %d", at.Topic, at.Partition, end)
 		}
 	}
+	owned := map[int32]bool{}
 	for _, m := range w.alive() {
 		for _, s := range m.statuses() {
+			owned[s.Partition] = true
 			if s.State != "running" {
 				return fmt.Sprintf("partition %d is %s at %s: %s", s.Partition, s.State, m.name, s.Reason)
 			}
 		}
+	}
+	if len(owned) < int(w.partitions) {
+		return fmt.Sprintf("%d of %d partitions have an owner", len(owned), w.partitions)
 	}
 	return ""
 }

@@ -85,7 +85,10 @@ begin
     insert into audit_log (action, reason, consumer, partition, resource)
     select 'lost commits', why, in_consumer, in_partition, coalesce(as_text(r), encode(r, 'hex'))
     from (select unnest(in_resources) union
-        select e.resource from parked_events e where e.consumer = in_consumer and e.partition = in_partition) as x (r)
+        select e.resource from parked_events e where e.consumer = in_consumer and e.partition = in_partition union
+        (select d.resource from dead_letters d -- what was decided about them may be lost
+            where d.consumer = in_consumer and d.state in ('dead', 'awaiting correction') and d.partition = in_partition
+            order by d.failed_at desc limit 100000)) as x (r)
     order by r;
 end $$;
 -- +goose StatementEnd

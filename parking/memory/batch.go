@@ -76,7 +76,8 @@ func (t *transaction) write(b *parking.Batch) ([]ordering.Execution, error) {
 
 func (t *transaction) became(b Became, at place, r *ordering.Row, command int64) {
 	t.changes = append(t.changes, Change{
-		Became: b, Consumer: at.Consumer, Topic: r.Topic, Partition: at.Partition, Offset: r.Position.Offset, Command: command,
+		Became: b, Consumer: at.Consumer, Topic: r.Topic, TopicID: r.Position.Topic, Partition: at.Partition, Offset: r.Position.Offset,
+		Command: command,
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/layby-go/layby/ordering"
 	"github.com/layby-go/layby/parking"
 )
 
@@ -43,6 +44,8 @@ const (
 	Recorded Became = "recorded" // the success of a parked event
 	Passed   Became = "passed"   // later events need not wait for it any more
 	Executed Became = "executed" // a command about it had an effect
+	Rewound  Became = "rewound"  // it, and all behind it in its topic, is to be read again
+	Lost     Became = "lost"     // its resource is listed as one of which commits were lost, the partition itself under an empty name
 )
 
 // Change is one change of an event's state.
@@ -50,9 +53,11 @@ type Change struct {
 	Became    Became
 	Consumer  string
 	Topic     string
+	TopicID   ordering.TopicID
 	Partition int32
 	Offset    int64
-	Command   int64 // that brought it about, 0 for none
+	Command   int64  // that brought it about, 0 for none
+	Resource  string // of Lost
 }
 
 // Snapshot is all data at one moment.

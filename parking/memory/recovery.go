@@ -55,6 +55,7 @@ func (t *transaction) rewind(r parking.Rewind) (out parking.Rewound, err error) 
 	l.handover = nil
 	put(t, t.lanes, r.Place, l)
 	t.note(Audit{Action: "rewind", Reason: r.Reason})
+	t.became(Rewound, r.Place, &ordering.Row{Topic: r.Topic, Position: ordering.Position{Topic: r.TopicID, Offset: r.Offset}}, 0)
 	return out, nil
 }
 
@@ -96,7 +97,15 @@ func (t *transaction) recover(r parking.Recovery) error {
 			listed = append(listed, e.Resource)
 		}
 	}
+	for _, d := range t.letters {
+		if d.Consumer == r.Consumer && d.Partition == r.Partition && d.open() {
+			listed = append(listed, d.Resource)
+		}
+	}
 	slices.Sort(listed)
+	for _, id := range append([]string{""}, slices.Compact(listed)...) {
+		t.changes = append(t.changes, Change{Became: Lost, Consumer: r.Consumer, Partition: r.Partition, Resource: id})
+	}
 	for _, id := range slices.Compact(listed) {
 		t.note(Audit{Action: lostCommits, Resource: id})
 	}
