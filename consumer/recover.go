@@ -1,10 +1,12 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -29,9 +31,10 @@ type recovery struct {
 	ln        *lane
 	row       *parking.LaneRow
 	known     int64
+	seq       int64 // the highest that is known to have been given
 	committed map[string]group.Committed
 	details   parking.RecoveryDetails
-	copies    map[int64]tierCopy // by seq, of events that the row knows nothing of; the latest of each
+	copies    map[ordering.Position]tierCopy // by source position, of events that the row knows nothing of; the latest of each
 	resources map[string]struct{}
 }
 
@@ -57,7 +60,7 @@ func (ln *lane) recover(committed map[string]group.Committed, known int64) error
 			"committed offsets as well", ln.partition, known)
 	}
 	r := &recovery{
-		ln: ln, row: &rows[i], known: known, committed: committed, copies: map[int64]tierCopy{}, resources: map[string]struct{}{},
+		ln: ln, row: &rows[i], known: known, seq: rows[i].Seq, committed: committed, copies: map[ordering.Position]tierCopy{}, resources: map[string]struct{}{},
 		details: parking.RecoveryDetails{Version: rows[i].Version, Known: known, Sources: map[string][2]int64{}},
 	}
 	if r.row.Version >= known {
@@ -78,11 +81,7 @@ func (r *recovery) run(ctx context.Context) error {
 	if err := r.readSources(ctx); err != nil {
 		return err
 	}
-	ask := parking.Recovery{Place: r.row.Place, At: r.row.Owned, Known: r.known, Seq: r.row.Seq}
-	for seq := range r.copies {
-		ask.Seq = max(ask.Seq, seq)
-	}
-	ask.Seq += parking.Skip
+	ask := parking.Recovery{Place: r.row.Place, At: r.row.Owned, Known: r.known, Seq: r.seq + parking.Skip}
 	ask.Events = r.park()
 	r.details.Restored, r.details.Resources = len(ask.Events), len(r.resources)
 	ask.Details = r.details
@@ -121,8 +120,10 @@ func (r *recovery) readTiers(ctx context.Context) error {
 			if err != nil || !ours || h.LaneID != r.row.LaneID || h.Seq <= r.row.Seq {
 				return
 			}
-			if old, there := r.copies[h.Seq]; !there || h.Attempt >= old.header.Attempt {
-				r.copies[h.Seq] = tierCopy{tier: i, offset: rec.Offset, at: rec.Timestamp, header: h, typ: ln.parkedWork(rec, h).Event.Type}
+			r.seq = max(r.seq, h.Seq)
+			at := ordering.Position{Topic: h.TopicID, Offset: h.Offset}
+			if old, there := r.copies[at]; !there || h.Seq > old.header.Seq || h.Seq == old.header.Seq && h.Attempt >= old.header.Attempt {
+				r.copies[at] = tierCopy{tier: i, offset: rec.Offset, at: rec.Timestamp, header: h, typ: ln.parkedWork(rec, h).Event.Type}
 			}
 		})
 		if err != nil {
@@ -133,20 +134,24 @@ func (r *recovery) readTiers(ctx context.Context) error {
 }
 
 // readSources finds out which records are still there of those that will be read again, and of which resources they are. The
-// copies of those records are not needed.
+// copies of those records are not needed. Behind what was committed only the copies matter: without one, nothing of it had
+// been recorded.
 func (r *recovery) readSources(ctx context.Context) error {
 	ln := r.ln
-	bySource := map[ordering.Position]int64{} // seqs of the copies
-	for seq, c := range r.copies {
-		bySource[ordering.Position{Topic: c.header.TopicID, Offset: c.header.Offset}] = seq
+	behind := map[ordering.TopicID]int64{} // behind the last event that has a copy
+	for at := range r.copies {
+		behind[at.Topic] = max(behind[at.Topic], at.Offset+1)
 	}
 	for i, s := range ln.sources {
 		mark, known := r.row.Sources[s.topic]
+		if !known {
+			mark.Commit = -1
+		}
 		to := r.committed[s.topic].Offset
 		switch {
-		case to < 0:
+		case to < 0 && mark.Commit < 0:
 			continue
-		case !known || mark.Commit < 0:
+		case mark.Commit < 0:
 			return stopf("partition %d: its row in Postgres does not know %s, and the group has committed offset %d of it: is this the right "+
 				"database? To have the topic begin as for a new group, delete the group's offsets of it", ln.partition, s.topic, to)
 		case ordering.TopicID(mark.ID) != s.id:
@@ -157,13 +162,12 @@ func (r *recovery) readSources(ctx context.Context) error {
 			return err
 		}
 		r.details.Sources[s.topic] = [2]int64{mark.Commit, max(to, mark.Commit)}
-		err = ln.c.group.Scan(ctx, s.topic, ln.partition, max(mark.Commit, first), min(to, end), func(rec *kgo.Record) {
-			if rec.Attrs.IsControl() {
+		err = ln.c.group.Scan(ctx, s.topic, ln.partition, max(mark.Commit, first), min(max(to, behind[s.id]), end), func(rec *kgo.Record) {
+			at := ordering.Position{Topic: s.id, Offset: rec.Offset}
+			if _, copied := r.copies[at]; rec.Attrs.IsControl() || rec.Offset >= to && !copied {
 				return
 			}
-			if seq, there := bySource[ordering.Position{Topic: s.id, Offset: rec.Offset}]; there {
-				delete(r.copies, seq)
-			}
+			delete(r.copies, at)
 			var d delivery
 			ln.sourceRecords(&d, i, []*kgo.Record{rec})
 			r.note(d.Fetched[0].Event.Resource)
@@ -184,19 +188,14 @@ func (r *recovery) note(id string) {
 
 // park makes rows of the copies that are left. They keep their seqs, which their records carry, and their attempts.
 func (r *recovery) park() []ordering.Reservation {
-	seqs := make([]int64, 0, len(r.copies))
-	for s := range r.copies {
-		seqs = append(seqs, s)
-	}
-	slices.Sort(seqs)
+	copies := slices.SortedFunc(maps.Values(r.copies), func(a, b tierCopy) int { return cmp.Compare(a.header.Seq, b.header.Seq) })
 	var out []ordering.Reservation
-	for _, s := range seqs {
-		c := r.copies[s]
+	for _, c := range copies {
 		t := r.ln.tiers[c.tier]
 		id := string(c.header.Resource)
 		r.resources[id] = struct{}{}
 		row := ordering.Row{
-			Seq: s, Resource: id, Topic: c.header.Topic, Type: c.typ,
+			Seq: c.header.Seq, Resource: id, Topic: c.header.Topic, Type: c.typ,
 			Position: ordering.Position{Topic: c.header.TopicID, Offset: c.header.Offset, Epoch: c.header.Epoch},
 			Attempt:  c.header.Attempt, Tier: t.Name, Due: c.at.Add(t.Delay),
 			Copy: ordering.Copy{Kind: ordering.Pointer, Tier: t.Name, Topic: t.id, Offset: c.offset},

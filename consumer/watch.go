@@ -2,8 +2,11 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/layby-go/layby/parking"
 )
 
 const (
@@ -26,6 +29,7 @@ func (c *Consumer) watch(ctx context.Context) {
 			c.count(ctx)
 		case <-minute.C:
 			c.refresh()
+			c.findLost(ctx)
 		}
 	}
 }
@@ -130,5 +134,36 @@ func (c *Consumer) Notify() {
 	select {
 	case c.notified <- struct{}{}:
 	default:
+	}
+}
+
+// findLost finds lanes of which Postgres lost commits (R10). One that has nothing to write would not notice.
+func (c *Consumer) findLost(ctx context.Context) {
+	type written struct {
+		ln      *lane
+		version int64
+	}
+	known := map[int32]written{}
+	for _, ln := range c.all() {
+		if ln.started.Load() {
+			known[ln.partition] = written{ln, ln.version.Load()}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, countEvery)
+	defer cancel()
+	rows, err := c.store.Lanes(ctx, c.cfg.Group)
+	if err != nil {
+		c.log.LogAttrs(ctx, slog.LevelDebug, "could not look whether Postgres lost commits", slog.Any("error", err))
+		return
+	}
+	for i := range rows {
+		if k, there := known[rows[i].Partition]; there && rows[i].Version >= k.version {
+			delete(known, rows[i].Partition)
+		}
+	}
+	for _, k := range known {
+		if err := k.ln.tenure.Check(ctx); errors.Is(err, parking.ErrLostCommits) || errors.Is(err, parking.ErrFenced) {
+			k.ln.writeFailed(err)
+		}
 	}
 }

@@ -315,7 +315,7 @@ func (s *scene) recover(t *rapid.T) {
 		t.Fatal(d)
 	}
 	if rerr == nil {
-		s.at[at.Partition] = parking.Owned{Epoch: o.Epoch + parking.Skip, Owner: r.Owner, Version: max(o.Version, r.Known) + parking.Skip}
+		s.at[at.Partition] = parking.Owned{Epoch: max(o.Epoch, r.Known) + parking.Skip, Owner: r.Owner, Version: max(o.Version, r.Known) + parking.Skip}
 	}
 }
 

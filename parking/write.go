@@ -128,21 +128,43 @@ func (t *Tenure) send(ctx context.Context, o *outage, b *Batch) ([]ordering.Exec
 func (t *Tenure) outcome(ctx context.Context, o *outage, version int64) (happened bool, err error) {
 	for {
 		row, err := t.row(ctx, o)
-		switch {
-		case errors.Is(err, pgx.ErrNoRows):
-			return false, fmt.Errorf("%w: its row is gone", ErrFenced)
-		case err != nil:
-			if err := o.failed(ctx, err); err != nil {
-				return false, err
-			}
-			continue
-		case row.Epoch < t.epoch || row.Epoch == t.epoch && row.Version < version:
-			return false, fmt.Errorf("%w: its row is at epoch %d, version %d, and was at %d, %d", ErrLostCommits, row.Epoch, row.Version, t.epoch, version)
-		case row.Epoch != t.epoch || row.Owner != t.owner || row.Version > version+1:
-			return false, fmt.Errorf("%w: its row is at epoch %d, version %d", ErrFenced, row.Epoch, row.Version)
+		if err == nil || errors.Is(err, pgx.ErrNoRows) {
+			return t.judge(row, err, version)
 		}
-		return row.Version == version+1, nil
+		if err := o.failed(ctx, err); err != nil {
+			return false, err
+		}
 	}
+}
+
+// judge says what the lane's row means for a tenure that has written a version: whether the next one is written too.
+func (t *Tenure) judge(row Owned, err error, version int64) (happened bool, _ error) {
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("%w: its row is gone", ErrFenced)
+	case row.Epoch < t.epoch || row.Epoch == t.epoch && row.Version < version:
+		return false, fmt.Errorf("%w: its row is at epoch %d, version %d, and was at %d, %d", ErrLostCommits, row.Epoch, row.Version, t.epoch, version)
+	case row.Epoch != t.epoch || row.Owner != t.owner || row.Version > version+1:
+		return false, fmt.Errorf("%w: its row is at epoch %d, version %d", ErrFenced, row.Epoch, row.Version)
+	}
+	return row.Version == version+1, nil
+}
+
+// Check reads the lane's row once. An error that is ErrLostCommits or ErrFenced says that it is not what the tenure wrote;
+// any other that this is not known.
+func (t *Tenure) Check(ctx context.Context) error {
+	if err := t.busy.Acquire(ctx, 1); err != nil {
+		return fmt.Errorf("look at %s: %w", &t.lane, err)
+	}
+	defer t.busy.Release(1)
+	row, err := t.store.db.Owner(ctx, t.lane.place())
+	if err == nil || errors.Is(err, pgx.ErrNoRows) {
+		_, err = t.judge(row, err, t.version)
+	}
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", &t.lane, err)
+	}
+	return nil
 }
 
 func (t *Tenure) row(ctx context.Context, o *outage) (Owned, error) {

@@ -90,7 +90,7 @@ func (s *store) keep() *memory.Snapshot {
 type loss struct {
 	entry      int                           // of the journal
 	partitions map[int32]map[string]struct{} // the resources of which it knew something else
-	must       map[int32]bool                // Kafka knows that it is lost
+	must       map[int32]int64               // Kafka knows that it is lost; the version that the row is at
 	noticed    map[int32]bool
 }
 
@@ -102,7 +102,7 @@ func (s *store) lose(kept *memory.Snapshot) {
 	before := s.known()
 	s.Restore(kept)
 	after := s.known()
-	l := &loss{entry: len(s.w.journal.entries()), partitions: map[int32]map[string]struct{}{}, must: map[int32]bool{}, noticed: map[int32]bool{}}
+	l := &loss{entry: len(s.w.journal.entries()), partitions: map[int32]map[string]struct{}{}, must: map[int32]int64{}, noticed: map[int32]bool{}}
 	for k := range maps.Keys(before) {
 		if before[k] != after[k] {
 			l.add(k)
@@ -118,7 +118,7 @@ func (s *store) lose(kept *memory.Snapshot) {
 	for _, r := range rows {
 		for _, topic := range s.w.p.setup.topics {
 			if m := info.Commits[topic][r.Partition].Metadata; versionOf(m) > r.Version {
-				l.must[r.Partition] = true
+				l.must[r.Partition] = r.Version
 			}
 		}
 	}
@@ -184,12 +184,17 @@ func (s *store) notice(partition int32) {
 // unnoticed has the checker excuse what nobody can have noticed: the owner died before it could, and before what it had
 // written last rode with a commit.
 func (s *store) unnoticed() {
-	for _, l := range slices.Backward(s.losses) {
+	written := map[int32]int64{}
+	rows, _ := s.Connect(nil).Lanes(context.Background(), group)
+	for _, r := range rows {
+		written[r.Partition] = r.Version
+	}
+	for i, l := range slices.Backward(s.losses) {
 		for p, resources := range l.partitions {
 			if l.noticed[p] {
 				continue
 			}
-			if l.must[p] {
+			if at, must := l.must[p]; must && written[p] != at && i == len(s.losses)-1 {
 				s.w.problem("nobody noticed what Postgres lost of partition %d", p)
 			}
 			for id := range resources {

@@ -32,6 +32,17 @@ func (h *history) forgot(e *event, after, before int) bool {
 		h.rewinds(e, after, before) > 0
 }
 
+// takenUp is when a partition was taken up in between of which Postgres had lost commits, as after a crash of its owner; 0 if
+// it was not.
+func (h *history) takenUp(partition int32, after, before int) int {
+	for _, at := range h.lost[share{partition: partition}] {
+		if after < at && at < before {
+			return at
+		}
+	}
+	return 0
+}
+
 // rewinds is how often a person had an event run again in between.
 func (h *history) rewinds(e *event, after, before int) (n int) {
 	for _, r := range h.rewound[lane{e.at.Topic, e.at.Partition}] {
@@ -42,7 +53,7 @@ func (h *history) rewinds(e *event, after, before int) (n int) {
 	return n
 }
 
-// wentBack is the last moment in between at which the commits of a lane had to go back, 0 for none, and whether what was
+// wentBack is the last moment in between after which the commits of a lane could go back, 0 for none, and whether what was
 // committed must be settled again.
 func (h *history) wentBack(l lane, after, before int) (at int, again bool) {
 	for _, r := range h.rewound[l] {
@@ -50,11 +61,9 @@ func (h *history) wentBack(l lane, after, before int) (at int, again bool) {
 			at, again = r.at, true
 		}
 	}
-	for s, moments := range h.lost {
-		for _, m := range moments {
-			if s.partition == l.partition && after < m && m < before {
-				at = max(at, m)
-			}
+	for _, m := range h.lost[share{partition: l.partition}] {
+		if after < m && m < before {
+			at = max(at, m)
 		}
 	}
 	return at, again

@@ -257,6 +257,8 @@ func (r *Report) repeats(h *history) {
 			case last == nil || c.from < last.to:
 			case h.forgot(e, last.to, c.from):
 				r.Again++
+			case h.inFlight(e, last, c.from):
+				r.Repeats++
 			case !h.interrupted(last.member, last.to, c.from):
 				r.add(CheckRepeats, e.at, "%v started after %v had succeeded", c, last)
 			case len(e.parked) == 0 && h.committed(e.at, c.from):
@@ -272,6 +274,12 @@ func (r *Report) repeats(h *history) {
 			}
 		}
 	}
+}
+
+// inFlight says that a success was not committed yet when its partition was taken up of which Postgres had lost commits.
+func (h *history) inFlight(e *event, success *call, before int) bool {
+	at := h.takenUp(e.at.Partition, success.to, before)
+	return at > 0 && !h.committed(e.at, at)
 }
 
 // lastBefore is the last of some moments before one, never if there is none.
@@ -335,22 +343,19 @@ func (r *Report) commitsOf(h *history, l lane, events []*event) {
 	for _, e := range events {
 		e.again = 0
 	}
-	passed, highest := 0, commit{at: 0}
+	passed, highest, excused := 0, int64(0), 0
 	for _, c := range h.commits[l] {
-		if back, again := h.wentBack(l, highest.at, c.at); back > 0 {
-			highest = commit{at: c.at}
+		if back, again := h.wentBack(l, excused, c.at); c.offset < highest && back == 0 {
+			r.add(CheckCommits, Position{l.topic, l.partition, c.offset}, "offset %d was committed before", highest)
+		} else if c.offset < highest {
+			excused, highest = back, c.offset
 			if again {
 				passed = min(passed, h.again(events, back-1, c.at))
 			} else {
 				passed, _ = slices.BinarySearchFunc(events, c.offset, func(e *event, at int64) int { return cmp.Compare(e.at.Offset, at) })
 			}
 		}
-		if c.offset < highest.offset {
-			r.add(CheckCommits, Position{l.topic, l.partition, c.offset}, "offset %d was committed before", highest.offset)
-		}
-		if c.offset >= highest.offset {
-			highest = c
-		}
+		highest = max(highest, c.offset)
 		for passed < len(events) && events[passed].at.Offset < c.offset {
 			e := events[passed]
 			passed++

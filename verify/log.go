@@ -61,8 +61,9 @@ const (
 	// KindDeleted: topic, partition and offset. The source's records below it are gone: what the group had not committed of
 	// them can't be asked of the consumer any more.
 	KindDeleted Kind = "deleted"
-	// KindLost: partition and resource, of which Postgres lost what had been committed last. It may run again, and what was
-	// parked, dead or executed may not be so any more.
+	// KindLost: partition and resource, of which Postgres lost what had been committed last: it may run again, and what was
+	// parked, dead or executed may not be so any more. Without a resource it is about the partition itself: it is taken up as
+	// if its owner had crashed, and commits may go back.
 	KindLost Kind = "lost"
 	// KindBroken: something that calls or servers need is not there, until all is mended.
 	KindBroken Kind = "broken"

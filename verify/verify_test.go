@@ -20,7 +20,7 @@ import (
 //	execute C, pause M [person], resume M, stop M, mend
 //	grow          the topic has more partitions; an offset from 100 on lies in another one
 //	rewind n      all from event n on is to run again; delete n: the records below n are gone
-//	lose R        Postgres lost what it knew of resource R; break: something is wrong until it is mended
+//	lose [R]      Postgres lost what it knew of resource R; break: something is wrong until it is mended
 //	wait D        nothing happens for so long
 func story(t *testing.T, lines ...string) []verify.Entry {
 	t.Helper()
@@ -68,7 +68,9 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 			e.Kind, e.Call = verify.KindCancelled, w[1]
 		case "mend", "grow", "break":
 		case "lose":
-			e.Resource = w[1]
+			if len(w) > 1 {
+				e.Resource = w[1]
+			}
 		case "execute":
 			e.Command = w[1]
 		case "pause", "resume":
@@ -186,8 +188,14 @@ func TestEachCheckFails(t *testing.T) {
 		{
 			"a commit goes back, and Postgres lost nothing", verify.CheckCommits,
 			verify.Options{},
-			[]string{"new 0 A", "run a 0 m", "ok a", "commit 1", "lose A", "commit 0", "run b 0 n t=2", "ok b", "commit 1"},
+			[]string{"new 0 A", "run a 0 m", "ok a", "commit 1", "lose A", "lose", "commit 0", "run b 0 n t=2", "ok b", "commit 1"},
 			[]string{"new 0 A", "run a 0 m", "ok a", "lose A", "commit 1", "commit 0"},
+		},
+		{
+			"what was committed runs again, in a partition that was taken up after a loss", verify.CheckRepeats,
+			verify.Options{},
+			[]string{"new 0 A", "new 1 B", "run a 0 m", "ok a", "run b 1 m", "ok b", "commit 1", "lose", "run c 1 n t=2", "ok c"},
+			[]string{"new 0 A", "new 1 B", "run a 0 m", "ok a", "run b 1 m", "ok b", "commit 2", "lose", "run c 1 n t=2", "ok c"},
 		},
 		{
 			"a command that was executed before the loss is executed twice after it", verify.CheckCommands,

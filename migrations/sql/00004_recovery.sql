@@ -67,7 +67,7 @@ declare
     why text := format('the partition was at version %s, and version %s had been written', in_version, in_known);
 begin
     update partitions n set
-        epoch = n.epoch + skip,
+        epoch = greatest(n.epoch, in_known) + skip, -- also above what an earlier recovery from the same state gave
         version = greatest(n.version, in_known) + skip,
         seq = greatest(n.seq, in_seq),
         owner = in_owner,

@@ -78,7 +78,7 @@ func (t *transaction) recover(r parking.Recovery) error {
 	if !there || l.Epoch != r.At.Epoch || l.Version != r.At.Version {
 		return failure(parking.CodeFenced, fmt.Sprintf("partition %d of %s is not at epoch %d, version %d any more", r.Partition, r.Consumer, r.At.Epoch, r.At.Version), "")
 	}
-	l.Epoch, l.Version, l.Owner, l.seq = l.Epoch+parking.Skip, max(l.Version, r.Known)+parking.Skip, r.Owner, max(l.seq, r.Seq)
+	l.Epoch, l.Version, l.Owner, l.seq = max(l.Epoch, r.Known)+parking.Skip, max(l.Version, r.Known)+parking.Skip, r.Owner, max(l.seq, r.Seq)
 	l.sources, l.tiers = maps.Clone(l.sources), maps.Clone(l.tiers)
 	for topic, s := range l.sources {
 		s.Again = true
