@@ -77,13 +77,13 @@ func (ln *lane) takeOver() error {
 			return fmt.Errorf("wait for a heartbeat before taking over partition %d: %w", ln.partition, err)
 		}
 	}
-	committed, err := ln.c.group.Offsets(ln.ctx, ln.partition)
-	if err != nil {
-		return fmt.Errorf("read committed offsets of partition %d: %w", ln.partition, err)
-	}
 	topics, err := ln.c.group.Topics(ln.ctx)
 	if err != nil {
 		return fmt.Errorf("look up the topics of partition %d: %w", ln.partition, err)
+	}
+	committed, err := ln.c.group.Offsets(ln.ctx, ln.partition)
+	if err != nil {
+		return fmt.Errorf("read committed offsets of partition %d: %w", ln.partition, err)
 	}
 	in := ln.acquireInput(topics)
 	if in.Version, err = ln.written(committed); err != nil {

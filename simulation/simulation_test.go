@@ -1,6 +1,8 @@
 package simulation
 
 import (
+	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -42,10 +44,12 @@ func TestSeeds(t *testing.T) {
 			}
 			small := shrink(t, p, out)
 			file := filepath.Join(os.TempDir(), fmt.Sprintf("layby-seed-%d.txt", seed))
-			if err := os.WriteFile(file, []byte(small.story()), 0o600); err != nil {
+			log := strings.TrimSuffix(file, "txt") + "jsonl"
+			var lines bytes.Buffer
+			if err := errors.Join(verify.Write(&lines, small.log), os.WriteFile(file, []byte(small.story()), 0o600), os.WriteFile(log, lines.Bytes(), 0o600)); err != nil {
 				t.Error(err)
 			}
-			t.Errorf("seed %d: %s\nthe whole story is in %s", seed, small.summary(), file)
+			t.Errorf("seed %d: %s\nthe whole story is in %s, the log in %s", seed, small.summary(), file, log)
 		})
 	}
 }

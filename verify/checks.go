@@ -111,7 +111,7 @@ func (r *Report) loss(h *history, partial bool) {
 		switch {
 		case e.state == StateHealed && e.success == nil:
 			r.add(CheckLoss, e.at, "it is stored as healed and never succeeded")
-		case waits && done && !h.forgot(e, last.to, never) && (len(e.recorded) > 0 || !h.interrupted(last.member, last.to, never)):
+		case waits && done && h.rewinds(e, 0, never) == 0 && !h.forgot(e, last.to, never) && (len(e.recorded) > 0 || !h.interrupted(last.member, last.to, never)):
 			r.add(CheckLoss, e.at, "it is stored as %s, and its last call succeeded", e.state)
 		case e.state != "" || e.success != nil || e.deleted != never:
 		case len(e.passed) > 0 && !h.forgot(e, e.passed[len(e.passed)-1], never):
@@ -142,6 +142,7 @@ func (r *Report) order(h *history, lines []*line) {
 			}
 			before := last[tenure{c.at.Partition, c.token}]
 			switch {
+			case h.events[c.at].died() && h.rewinds(h.events[c.at], 0, c.from) > 0: // what is read again waits behind the letter
 			case settled < len(ahead):
 				r.add(CheckOrder, c.at, "%v started before %v was settled or passed", c, ahead[settled].at)
 			case h.events[c.at].died():

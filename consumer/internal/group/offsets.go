@@ -23,12 +23,13 @@ const (
 )
 
 // Offsets reads what the group committed for a lane, every topic of which is in the answer, the orphans too. Offsets of open
-// transactions are waited for, and so is everything else that heals by itself, as long as the context lives.
+// transactions are waited for, and so is everything else that heals by itself, as long as the context lives. The topics are
+// those that Topics found last; kerr.UnknownTopicID says that one was deleted since.
 func (g *Group) Offsets(ctx context.Context, partition int32) (map[string]Committed, error) {
 	wait := retryFrom
 	for {
 		out, err := g.offsetsOnce(ctx, partition)
-		if err == nil || !kerr.IsRetriable(err) || ctx.Err() != nil {
+		if err == nil || !kerr.IsRetriable(err) || errors.Is(err, kerr.UnknownTopicID) || ctx.Err() != nil {
 			return out, err
 		}
 		if !pause(ctx, wait) {
@@ -45,7 +46,9 @@ func (g *Group) offsetsOnce(ctx context.Context, partition int32) (map[string]Co
 	rg.Group = g.cfg.Group
 	for _, topic := range g.cfg.all() {
 		t := kmsg.NewOffsetFetchRequestGroupTopic()
-		t.Topic, t.Partitions = topic, []int32{partition}
+		// By the id as Topics found it: the client would take the one that it remembers, and a broker may answer for a topic
+		// that was deleted as for one without commits.
+		t.Topic, t.TopicID, t.Partitions = topic, g.topicID(topic), []int32{partition}
 		rg.Topics = append(rg.Topics, t)
 	}
 	req.Groups = append(req.Groups, rg)
