@@ -9,6 +9,7 @@ import (
 
 	"github.com/layby-go/layby/consumer/internal/group"
 	"github.com/layby-go/layby/ordering"
+	"github.com/layby-go/layby/parking"
 )
 
 // maxCached bounds the records of the tiers that a lane keeps after it has read them.
@@ -152,13 +153,22 @@ func (ln *lane) readBodies(ctx context.Context, list []ordering.Read) {
 		seqs[i] = list[i].Row.Seq
 	}
 	events, err := ln.tenure.Bodies(ctx, seqs)
+	if err == nil && len(events) < len(list) {
+		// Only this owner removes bodies: the partition is another's meanwhile, or Postgres lost it.
+		err = ln.tenure.Check(ctx)
+		if errors.Is(err, parking.ErrLostCommits) || errors.Is(err, parking.ErrFenced) {
+			ln.writeFailed(err)
+			return
+		}
+	}
 	for _, rd := range list {
 		e, ok := events[rd.Row.Seq]
 		switch {
-		case err != nil:
-			ln.answer(rd.Row.Seq, nil, fmt.Errorf("read the body of %s/%d@%d: %w", rd.Row.Topic, ln.partition, rd.Row.Position.Offset, err))
 		case !ok:
-			ln.answer(rd.Row.Seq, nil, fmt.Errorf("the row of seq %d has no body: %w", rd.Row.Seq, group.ErrGone))
+			if err == nil {
+				err = group.ErrGone
+			}
+			ln.answer(rd.Row.Seq, nil, fmt.Errorf("read the body of %s/%d@%d: %w", rd.Row.Topic, ln.partition, rd.Row.Position.Offset, err))
 		default:
 			w := &ordering.Work{Event: e, Source: -1, Position: rd.Row.Position}
 			ln.c.router.route(w)

@@ -2,7 +2,9 @@ package simulation
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 )
@@ -201,14 +203,17 @@ func (p *plan) planEvents(r *rand.Rand) {
 	}
 }
 
-// resources is how many resources there are.
-func (p *plan) resources() int {
+// names are those of the resources.
+func (p *plan) names() []string {
 	seen := map[string]bool{}
 	for i := range p.events {
 		seen[p.events[i].resource] = true
 	}
-	return max(1, len(seen))
+	return slices.Sorted(maps.Keys(seen))
 }
+
+// resources is how many resources there are.
+func (p *plan) resources() int { return max(1, len(p.names())) }
 
 func (p *plan) trouble(r *rand.Rand) script {
 	s := script{takes: rand64(r, 20*time.Millisecond)}

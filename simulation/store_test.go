@@ -45,8 +45,7 @@ func newStore(w *world) *store {
 			w.journal.add(verify.Entry{Kind: verify.KindExecuted, Command: strconv.FormatInt(c.Command, 10)})
 		}
 		if c.Became == memory.Lost {
-			w.journal.add(verify.Entry{Kind: verify.KindLost, Partition: c.Partition, Resource: c.Resource})
-			s.notice(c.Partition)
+			s.notice(&c)
 		}
 		at := w.names.position(c.TopicID, c.Partition, c.Offset)
 		if kind, ok := kinds[c.Became]; ok {

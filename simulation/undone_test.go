@@ -172,13 +172,24 @@ func (s *store) known() map[knownOf]string {
 	return out
 }
 
-// notice notes that a partition was taken up that had lost commits.
-func (s *store) notice(partition int32) {
+// notice notes that a partition was taken up that had lost commits, and of which resources that is said. In another order
+// than park, the consumer names other resources than the events do: then it is about all.
+func (s *store) notice(c *memory.Change) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, l := range s.losses {
-		l.noticed[partition] = true
+	if n := len(s.losses); n > 0 {
+		s.losses[n-1].noticed[c.Partition] = true
 	}
+	s.mu.Unlock()
+	for _, id := range s.resourcesOf(c.Resource) {
+		s.w.journal.add(verify.Entry{Kind: verify.KindLost, Partition: c.Partition, Resource: id})
+	}
+}
+
+func (s *store) resourcesOf(id string) []string {
+	if id == "" || s.w.p.setup.ordering == string(verify.OrderingPark) {
+		return []string{id}
+	}
+	return s.w.p.names()
 }
 
 // unnoticed has the checker excuse what nobody can have noticed: the owner died before it could, and before what it had
@@ -198,7 +209,9 @@ func (s *store) unnoticed() {
 				s.w.problem("nobody noticed what Postgres lost of partition %d", p)
 			}
 			for id := range resources {
-				s.w.journal.insert(l.entry, verify.Entry{Kind: verify.KindLost, Partition: p, Resource: id})
+				for _, id := range s.resourcesOf(id) {
+					s.w.journal.insert(l.entry, verify.Entry{Kind: verify.KindLost, Partition: p, Resource: id})
+				}
 			}
 		}
 	}

@@ -249,23 +249,27 @@ func (r *Report) exclusion(h *history, apart [][]*call) {
 func (r *Report) repeats(h *history) {
 	for _, e := range h.list {
 		var last *call // the last success
-		successes := 0
+		successes, excused := 0, 0
 		for _, c := range e.calls {
+			// A dead letter that is read again after a rewind runs for itself as well.
+			twice := e.died() && successes <= excused+h.rewinds(e, 0, c.from)
 			switch record := lastBefore(e.recorded, c.from); {
-			case e.died() && successes <= h.rewinds(e, 0, c.from): // it waits as a dead letter, and once more for each rewind
 			case record != never && !h.forgot(e, record, c.from):
-				r.add(CheckRecorded, e.at, "%v started after its success was recorded", c)
+				if !twice {
+					r.add(CheckRecorded, e.at, "%v started after its success was recorded", c)
+				}
 			case last == nil || c.from < last.to:
 			case h.forgot(e, last.to, c.from):
+				excused++
 				r.Again++
-			case h.inFlight(e, last, c.from):
+			case h.interrupted(last.member, last.to, c.from) && (len(e.parked) > 0 || !h.committed(e.at, c.from)), h.inFlight(e, last, c.from):
+				excused++
 				r.Repeats++
-			case !h.interrupted(last.member, last.to, c.from):
-				r.add(CheckRepeats, e.at, "%v started after %v had succeeded", c, last)
-			case len(e.parked) == 0 && h.committed(e.at, c.from):
+			case twice:
+			case h.committed(e.at, c.from) && len(e.parked) == 0:
 				r.add(CheckRepeats, e.at, "%v started after %v had succeeded and its offset was committed", c, last)
 			default:
-				r.Repeats++
+				r.add(CheckRepeats, e.at, "%v started after %v had succeeded", c, last)
 			}
 			if c.succeeded() {
 				successes++
