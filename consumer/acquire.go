@@ -147,6 +147,7 @@ func (ln *lane) begin(
 		}
 		cfg.Sources[i] = ordering.Source{Topic: s.topic, ID: s.id, Start: b.at.Offset, Commit: b.at.Offset, Done: b.done}
 		starts[s.topic] = b.at
+		ln.sources[i].inherited = b.done
 		// Also what the group has already is committed anew, for the version beside it: should Postgres lose the takeover,
 		// the next owner notices, and gets no token that was given before (R10).
 		text, _ := commitMetadata{version: loaded.Version, done: b.done}.encode(b.at.Offset)

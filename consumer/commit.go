@@ -104,16 +104,17 @@ func (k *committer) commit(ctx context.Context) {
 	}
 }
 
-// commits is what a lane's marks commit. With done, the finished offsets above them ride along (handover).
+// commits is what a lane's marks commit. With done, the finished offsets above them ride along (handover); else those that
+// came with the last handover, so that they count after a crash too.
 func (ln *lane) commits(m ordering.Marks, done bool) []group.Commit {
 	var list []group.Commit
 	for i, s := range ln.sources {
-		md := commitMetadata{version: ln.version.Load()}
+		md := commitMetadata{version: ln.version.Load(), done: above(ln.sources[i].inherited, m.Sources[i].Offset)}
 		if done {
 			md.done = ln.core.Done(i)
 		}
 		text, fits := md.encode(m.Sources[i].Offset)
-		if !fits {
+		if !fits && done {
 			ln.overflow = append(ln.overflow, topicRanges{topic: s.topic, commit: m.Sources[i].Offset, ranges: md.done})
 		}
 		list = append(list, group.Commit{
@@ -130,4 +131,14 @@ func (ln *lane) commits(m ordering.Marks, done bool) []group.Commit {
 		}
 	}
 	return list
+}
+
+// above is what ranges have from an offset on.
+func above(ranges []ordering.Range, offset int64) (out []ordering.Range) {
+	for _, r := range ranges {
+		if r.To > offset {
+			out = append(out, ordering.Range{From: max(r.From, offset), To: r.To})
+		}
+	}
+	return out
 }

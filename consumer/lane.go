@@ -86,8 +86,9 @@ type lane struct {
 
 // source is a source topic as the lane found it.
 type source struct {
-	topic string
-	id    ordering.TopicID
+	topic     string
+	id        ordering.TopicID
+	inherited []ordering.Range // finished above where it is read from, left by a clean handover
 }
 
 // tier is a tier topic as the lane found it.

@@ -113,15 +113,15 @@ func (l *Lease) run(ctx context.Context) {
 	answers := make(chan answer, 1)
 	held, asking := false, false
 	for {
-		kick := l.kick
+		kick, due := l.kick, beat.C
 		if asking {
-			kick = nil // it is sent after the answer
+			kick, due = nil, nil // it is sent after the answer
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-end.C:
-		case <-beat.C:
+		case <-due:
 			asking = l.ask(ctx, answers)
 		case <-kick:
 			asking = l.ask(ctx, answers)
