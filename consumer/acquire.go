@@ -105,7 +105,7 @@ func (ln *lane) takeOver() error {
 	case err != nil:
 		return fmt.Errorf("take over partition %d: %w", ln.partition, err)
 	}
-	ln.c.clock.atLeast(loaded.Now)
+	ln.c.clock.atLeast(loaded.Now, loaded.Lag)
 	if err := ln.begin(tenure, loaded, topics, committed); err != nil {
 		// Nothing was started: the next owner must not take this for a crash, also when the lane is being let go.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ln.ctx), ln.c.cfg.SessionTimeout/cancelShare)

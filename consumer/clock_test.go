@@ -14,19 +14,37 @@ func TestTheClockIsPostgressWhateverTheMachineSays(t *testing.T) {
 		database := time.Now()
 		c := newClock(nil)
 		c.machine = func() time.Time { return time.Now().Add(time.Hour) }
-		c.atLeast(database) // a lane is taken over
+		got := func() time.Time {
+			now, _ := c.now()
+			return now
+		}
+		lag := func(want time.Duration) {
+			t.Helper()
+			if _, lag := c.now(); lag != want+granule {
+				t.Errorf("it may lag by %v, expected %v and what Postgres keeps", lag, want)
+			}
+		}
+		c.atLeast(database, 3*time.Second) // a lane is taken over
 		time.Sleep(time.Minute)
-		if got := c.now(); !got.Equal(database.Add(time.Minute)) {
+		if got := got(); !got.Equal(database.Add(time.Minute)) {
 			t.Errorf("a minute after the takeover it is %v later", got.Sub(database))
 		}
-		c.atLeast(database.Add(30 * time.Second)) // of an answer that was long on its way
-		if got := c.now(); !got.Equal(database.Add(time.Minute)) {
+		lag(3 * time.Second)
+		c.atLeast(database.Add(62*time.Second), time.Minute) // of one that knows better
+		if got := got(); !got.Equal(database.Add(62 * time.Second)) {
+			t.Errorf("after a later answer it is %v later", got.Sub(database))
+		}
+		lag(time.Second)
+		c.set(database.Add(time.Minute), 0)
+		c.atLeast(database.Add(30*time.Second), 0) // of an answer that was long on its way
+		if got := got(); !got.Equal(database.Add(time.Minute)) {
 			t.Errorf("a late answer took it back to %v later", got.Sub(database))
 		}
-		c.set(database.Add(50 * time.Second)) // another server, whose clock lags
-		if got := c.now(); !got.Equal(database.Add(50 * time.Second)) {
+		c.set(database.Add(50*time.Second), 2*time.Second) // another server, whose clock lags
+		if got := got(); !got.Equal(database.Add(50 * time.Second)) {
 			t.Errorf("after another server's answer it is %v later", got.Sub(database))
 		}
+		lag(2 * time.Second)
 	})
 }
 

@@ -189,7 +189,8 @@ func (ln *lane) drive() {
 		if d.Trusted {
 			ln.setSuspect(false)
 		}
-		now := ln.c.clock.now()
+		now, lag := ln.c.clock.now()
+		d.Lag = lag
 		acts := ln.core.Step(now, &d.Inputs)
 		if d.alone && !slices.ContainsFunc(acts.Run, func(w *ordering.Work) bool { return w.Alone }) {
 			ln.works.Unreserve() // it does not start after all

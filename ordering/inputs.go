@@ -210,6 +210,8 @@ type Gate struct {
 
 // Inputs is everything that reached a lane since its last step. The zero value is an empty input: only time passes.
 type Inputs struct {
+	// Lag is by how much the time of the step may lag behind the database's: what is to wait waits for so much longer.
+	Lag       time.Duration
 	Fetched   []*Work // records of the source topics, in log order per source
 	Tier      []TierRecord
 	Copies    []CopyRead

@@ -33,6 +33,7 @@ const (
 type Lane struct {
 	cfg       Config
 	now       int64
+	lag       time.Duration // of now, at most
 	version   int64
 	seq       int64
 	sources   []source
@@ -182,7 +183,7 @@ func (l *Lane) sourceOf(id TopicID) int {
 // Step takes in what happened since the last step and says what to do. The time is the database's, and never goes
 // back. What it returns is valid until the next step.
 func (l *Lane) Step(now time.Time, in *Inputs) *Actions {
-	l.now = max(l.now, now.UnixNano())
+	l.now, l.lag = max(l.now, now.UnixNano()), in.Lag
 	// Emptied, not only cut: what is beyond the end would keep the bytes of the events in memory.
 	clear(l.out.Run)
 	clear(l.out.Produce)

@@ -131,7 +131,7 @@ func (l *Lane) retry(w *Work, f *Failure) {
 	l.releaseTurn(w)
 	l.touch(r)
 	w.task.tries = 0
-	due := l.now + int64(delay)
+	due := l.due(delay)
 	if rw == nil {
 		rw = l.reserve(r, w, spent, tier, due)
 		l.reportRow(ReportParked, r, rw, f)
@@ -282,4 +282,11 @@ func (l *Lane) reportRow(kind ReportKind, r *resource, rw *row, f *Failure) {
 		rep.Class, rep.Text = f.Class, f.Text
 	}
 	l.out.Reports = append(l.out.Reports, rep)
+}
+
+// due is when a delay is over, as a time that Postgres keeps: not earlier, by how much the time may lag now.
+func (l *Lane) due(delay time.Duration) int64 {
+	const granule = int64(time.Microsecond)
+	at := l.now + int64(l.lag) + int64(delay)
+	return (at + granule - 1) / granule * granule
 }

@@ -14,7 +14,7 @@ import (
 // cloned is what clone and appendKey know of the structs of a lane: the field lists fail TestCloneKnowsAllFields when
 // a struct changes, so that no field is forgotten.
 var cloned = map[reflect.Type]string{
-	reflect.TypeFor[Lane](): "cfg now version seq sources tiers resources idle maxIdle parkedNow free timers dirty types names topics " +
+	reflect.TypeFor[Lane](): "cfg now lag version seq sources tiers resources idle maxIdle parkedNow free timers dirty types names topics " +
 		"batch inflight making makings reading audits auditing again commands known drained elsewhere behind gates gated gatedHeads " +
 		"probing crowded line active starts drainRuns draining running bytes away stopped tiersRead marked moved paused out",
 	reflect.TypeFor[source](): "window committed handed",

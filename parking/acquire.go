@@ -79,7 +79,8 @@ type Loaded struct {
 	UncleanEnds    []time.Time // within the last hour, by Postgres's clock, oldest first
 	Handover       []byte
 	ClusterID      string
-	Now            time.Time // Postgres's clock at the takeover
+	Now            time.Time     // Postgres's clock at the takeover
+	Lag            time.Duration // how long that may have been on its way
 }
 
 // Acquire takes a lane over (R8): the lane's row gets a new epoch and owner, whatever the old owner has under way is
@@ -114,6 +115,7 @@ func (s *Store) Acquire(ctx context.Context, lane Lane, in AcquireInput) (*Tenur
 func (t *Tenure) attempt(ctx context.Context, o *outage, in AcquireInput) (*Loaded, error) {
 	ctx, cancel := o.timeout(ctx)
 	defer cancel()
+	asked := time.Now()
 	row, err := t.store.db.Take(ctx, Take{
 		Place: t.lane.place(), ClusterID: t.lane.ClusterID, Owner: t.owner, PartitionCount: in.PartitionCount,
 		Version: in.Version, Instance: t.store.instance,
@@ -129,5 +131,6 @@ func (t *Tenure) attempt(ctx context.Context, o *outage, in AcquireInput) (*Load
 	t.marks.load(in, row, l)
 	t.epoch, t.version = row.Epoch, row.Version
 	l.Resources, l.Rows, err = t.store.db.Load(ctx, t.lane.place())
+	l.Lag = time.Since(asked)
 	return l, err
 }

@@ -52,6 +52,7 @@ func partitionOf(resource string, partitions int32) int32 {
 // grow gives the topics more partitions.
 func (w *world) grow() {
 	w.logs.say("-- the topics grow to %d partitions", w.p.growth.to)
+	w.breaks()
 	w.partitions, w.growing = w.p.growth.to, true
 	for _, topic := range w.p.setup.topics {
 		w.journal.add(verify.Entry{Kind: verify.KindGrown, Topic: topic})
@@ -98,6 +99,7 @@ func (w *world) settle() {
 	}
 	w.logs.say("-- the consumer has moved to %d partitions", w.partitions)
 	w.growing = false
+	w.repaired()
 	w.produceLater()
 }
 

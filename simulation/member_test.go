@@ -281,7 +281,7 @@ func (w *world) behave(ctx context.Context, e *layby.Event, runs int) error {
 	case k == exhausts && !mended, k == flaky && runs < p.script.fails:
 		return errors.New("try again")
 	case k == asks && runs < p.script.fails:
-		return layby.Retriable(errors.New("later"), w.p.setup.tiers[0]*3/2)
+		return layby.Retriable(errors.New("later"), w.p.setup.tiers[len(w.p.setup.tiers)-1]*3/2)
 	case k == panics && runs < p.script.fails:
 		return errPanic
 	}

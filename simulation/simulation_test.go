@@ -79,8 +79,28 @@ func (p *plan) run(t *testing.T) *outcome {
 		out.problems = w.problems
 		out.text = w.logs.text.String()
 	})
-	out.report = verify.Run(out.log, verify.Options{Ordering: verify.Ordering(p.setup.ordering), Recovery: 24 * time.Hour})
+	out.report = verify.Run(out.log, verify.Options{
+		Ordering: verify.Ordering(p.setup.ordering), Recovery: 24 * time.Hour, Delays: p.delays(), Wait: p.wait(),
+	})
 	return out
+}
+
+// delays are the least waits after each failed attempt, where they are known: a handler that asks for a wait, or is stuck, is
+// not tried again in place.
+func (p *plan) delays() []time.Duration {
+	if p.setup.immediate > 0 {
+		return nil
+	}
+	return p.setup.tiers
+}
+
+// wait is how long an event may wait while nothing is in its way, 0 for as long as it likes: behind a person's hold, and
+// where the source waits when max_span is full.
+func (p *plan) wait() time.Duration {
+	if p.setup.pauseWhenFull || slices.ContainsFunc(p.orders, func(o order) bool { return o.kind == "hold" }) {
+		return 0
+	}
+	return 4*p.span.session + 2*time.Second
 }
 
 func (o *outcome) failed() bool { return len(o.problems) > 0 || len(o.report.Violations) > 0 }

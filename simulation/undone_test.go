@@ -122,6 +122,8 @@ func (s *store) lose(kept *memory.Snapshot) {
 			}
 		}
 	}
+	s.w.breaks() // what was lost takes a while to be noticed
+	s.w.repaired()
 	s.w.logs.say("-- postgres is at what it was: %d partitions differ, %d of them as Kafka knows", len(l.partitions), len(l.must))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -222,6 +224,7 @@ func (w *world) deleteTopic(topic string) {
 	if w.absent != "" {
 		return
 	}
+	w.breaks()
 	w.absent = topic
 	ctx := context.Background()
 	admin := kadm.NewClient(w.producer)
@@ -256,6 +259,7 @@ func (w *world) createTopic(topic string) {
 	if _, err := kadm.NewClient(w.producer).CreateTopic(context.Background(), w.partitions, 1, nil, topic); err != nil {
 		w.t.Fatalf("create %s: %v", topic, err)
 	}
+	w.repaired()
 	w.absent = ""
 	w.names.identify(topic, w.brokers)
 	w.producer.PurgeTopicsFromClient(topic)
@@ -265,6 +269,8 @@ func (w *world) createTopic(topic string) {
 
 // rewind has a person stop all members and have some partitions run again.
 func (w *world) rewind(u *undoing) {
+	w.breaks()
+	defer w.repaired()
 	w.logs.say("-- a person stops all members, and rewinds")
 	for _, m := range w.members {
 		m.thaw()

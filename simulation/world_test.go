@@ -55,6 +55,7 @@ type world struct {
 	absent     string   // a topic that is deleted, and not created again yet
 	later      [][2]int // events to be produced when neither is so any more
 
+	wrong    int // so many things are missing that events wait for
 	problems []string
 }
 
@@ -281,6 +282,7 @@ func (w *world) begin(f *fault) {
 	w.logs.say("-- %v begins", f)
 	switch f.kind {
 	case unavailable:
+		w.breaks()
 		w.away.Store(true)
 		return
 	case slowHandlers:
@@ -297,6 +299,7 @@ func (w *world) begin(f *fault) {
 		}))
 		return
 	case tooLarge:
+		w.breaks()
 		tiers := retrytiers.Of(group, w.cfg.Retry.Tiers)
 		w.broken = append(w.broken, w.brokers.Fault(kfake.Fault{
 			Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.MessageTooLarge, Count: f.n,
@@ -320,6 +323,19 @@ func brokerError(n int) *kerr.Error {
 		kerr.NotLeaderForPartition, kerr.CoordinatorNotAvailable, kerr.RequestTimedOut, kerr.NotCoordinator, kerr.CoordinatorLoadInProgress,
 		kerr.NotEnoughReplicasAfterAppend,
 	}[n%6]
+}
+
+// breaks notes that something is missing that events may wait for.
+func (w *world) breaks() {
+	w.wrong++
+	w.journal.add(verify.Entry{Kind: verify.KindBroken})
+}
+
+// repaired notes that something is there again.
+func (w *world) repaired() {
+	if w.wrong--; w.wrong == 0 {
+		w.journal.add(verify.Entry{Kind: verify.KindMended})
+	}
 }
 
 // cutAll notes that no member can rely on the brokers for a while.
@@ -360,6 +376,7 @@ func (w *world) end(f *fault) {
 	defer w.reachedLater()
 	switch f.kind {
 	case unavailable:
+		w.repaired()
 		w.away.Store(false)
 	case slowHandlers:
 		w.slower.Store(0)
@@ -374,6 +391,9 @@ func (w *world) end(f *fault) {
 			m.openUnlessFrozen(f.kind)
 		}
 	case brokerErrors, tooLarge:
+		if f.kind == tooLarge {
+			w.repaired()
+		}
 		for _, h := range w.broken {
 			h.Remove()
 		}

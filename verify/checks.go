@@ -374,7 +374,7 @@ func (r *Report) commitsOf(h *history, l lane, events []*event) {
 func (r *Report) attempts(h *history, delays []time.Duration) {
 	for _, e := range h.list {
 		for i, b := range e.calls {
-			if len(delays) > 0 && b.attempt > len(delays)+1 {
+			if len(delays) > 0 && b.attempt > len(delays)+1 && !e.died() { // a replay is one more
 				r.add(CheckAttempts, e.at, "%v is attempt %d of %d", b, b.attempt, len(delays)+1)
 			}
 			if i == 0 || b.attempt == 0 || e.calls[i-1].attempt == 0 {
@@ -402,10 +402,14 @@ func (r *Report) delays(h *history, delays []time.Duration) {
 			}
 			a := e.calls[i-1]
 			n := a.attempt
-			if a.outcome != OutcomeFailed || n == 0 || n > len(delays) || b.attempt != n+1 || h.forgot(e, a.from, b.from) {
+			if a.outcome != OutcomeFailed || n == 0 || n > len(delays) || b.attempt != n+1 || e.died() || h.forgot(e, a.from, b.from) {
 				continue
 			}
-			if waited := b.began.Sub(a.ended); waited < delays[n-1] {
+			failed := a.ended
+			if a.told != never { // it may have been given up on long before it returned
+				failed = h.times[a.told]
+			}
+			if waited := b.began.Sub(failed); waited < delays[n-1] && !h.froze(a.member, a.from, b.from) { // one that was frozen writes late what it knew before
 				r.add(CheckDelays, e.at, "%v started %v after %v had failed, and its delay is %v", b, waited, a, delays[n-1])
 			}
 		}
