@@ -405,11 +405,15 @@ func (r *Report) delays(h *history, delays []time.Duration) {
 			if a.outcome != OutcomeFailed || n == 0 || n > len(delays) || b.attempt != n+1 || e.died() || h.forgot(e, a.from, b.from) {
 				continue
 			}
+			before := 0
+			if i > 1 {
+				before = min(e.calls[i-2].to, a.from)
+			}
 			failed := a.ended
 			if a.told != never { // it may have been given up on long before it returned
 				failed = h.times[a.told]
 			}
-			if waited := b.began.Sub(failed); waited < delays[n-1] && !h.froze(a.member, a.from, b.from) { // one that was frozen writes late what it knew before
+			if waited := b.began.Sub(failed); waited < delays[n-1] && !h.froze(a.member, before, b.from) { // one that was frozen writes late what it knew before
 				r.add(CheckDelays, e.at, "%v started %v after %v had failed, and its delay is %v", b, waited, a, delays[n-1])
 			}
 		}

@@ -228,6 +228,12 @@ func TestEachCheckFails(t *testing.T) {
 			[]string{"new 0 A", "new 1 A", "run a 0 m", "ok a", "wait 3m", "run b 1 m", "ok b"},
 		},
 		{
+			"an event waits though what its resource has in another topic is settled", verify.CheckIsolation,
+			verify.Options{Wait: time.Minute},
+			[]string{"new 0 A topic=b", "new 0 A", "run a 0 m", "fail a", "park 0", "wait 3m", "run b 0 m a=2", "ok b", "run c 0 m topic=b", "ok c"},
+			[]string{"new 0 A topic=b", "new 0 A", "run a 0 m", "fail a", "park 0", "run b 0 m a=2", "ok b", "wait 3m", "run c 0 m topic=b", "ok c"},
+		},
+		{
 			"an event waits when all is mended", verify.CheckIsolation,
 			verify.Options{Wait: time.Minute},
 			[]string{"new 0 A", "break", "wait 3m", "mend", "wait 90s", "run a 0 m", "ok a"},

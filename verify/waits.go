@@ -47,6 +47,10 @@ func (r *Report) isolation(h *history, lines []*line, opts Options) {
 			wait(e, e.produced)
 		}
 	}
+	topics := map[string][]*event{} // of a resource, in whatever topic and partition
+	for _, e := range h.list {
+		topics[e.resource] = append(topics[e.resource], e)
+	}
 	for _, l := range lines {
 		var ready time.Time
 		for _, e := range l.events {
@@ -54,7 +58,12 @@ func (r *Report) isolation(h *history, lines []*line, opts Options) {
 			if ready.After(since) {
 				since = ready
 			}
-			wait(e, since)
+			if at := h.behind(e, topics[e.resource]); at != never {
+				if h.times[at].After(since) {
+					since = h.times[at]
+				}
+				wait(e, since)
+			}
 			e.again = 0
 			at := e.settled()
 			if at == never {
@@ -65,6 +74,28 @@ func (r *Report) isolation(h *history, lines []*line, opts Options) {
 			}
 		}
 	}
+}
+
+// behind is when an event had nothing of its resource from other topics or partitions before it any more: what had been
+// tried or parked there before it started.
+func (h *history) behind(e *event, others []*event) (at int) {
+	start := never
+	if len(e.calls) > 0 {
+		start = e.calls[0].from
+	}
+	for _, o := range others {
+		if o.at.Topic == e.at.Topic && o.at.Partition == e.at.Partition {
+			continue
+		}
+		tried := firstAfter(o.parked, -1)
+		if len(o.calls) > 0 {
+			tried = min(tried, o.calls[0].from)
+		}
+		if o.again = 0; tried < start {
+			at = max(at, o.settled())
+		}
+	}
+	return at
 }
 
 // idle are the stretches longer than a duration in which no call ran and nothing was wrong. What was wrong has an effect
