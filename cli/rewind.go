@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/layby-go/layby/config"
 	"github.com/layby-go/layby/consumer"
@@ -157,17 +158,20 @@ func (r *rewinder) plan(ctx context.Context) ([]rewindView, ordering.TopicID, er
 	if err != nil {
 		return nil, id, fmt.Errorf("look up the cluster: %w", err)
 	}
+	rows, err := r.store.Lanes(ctx, r.group)
+	if err != nil {
+		return nil, id, err
+	}
+	if err := r.refuseMissing(rows); err != nil {
+		return nil, id, err
+	}
 	targets, first, err := r.targets(ctx)
 	if err != nil {
 		return nil, id, err
 	}
 	committed, err := r.adm.FetchOffsetsForTopics(ctx, r.group, r.topic)
-	if err != nil {
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // its offsets may have been deleted: the rows know where it was
 		return nil, id, fmt.Errorf("look up what group %s committed: %w", r.group, err)
-	}
-	rows, err := r.store.Lanes(ctx, r.group)
-	if err != nil {
-		return nil, id, err
 	}
 	var plan []rewindView
 	for _, row := range rows {
@@ -198,18 +202,18 @@ func (r *rewinder) plan(ctx context.Context) ([]rewindView, ordering.TopicID, er
 		}
 		plan = append(plan, v)
 	}
-	return plan, id, r.refuseMissing(plan)
+	return plan, id, nil
 }
 
 // refuseMissing names what a person asked for and the consumer does not have.
-func (r *rewinder) refuseMissing(plan []rewindView) error {
+func (r *rewinder) refuseMissing(rows []parking.LaneRow) error {
+	if len(rows) == 0 {
+		return notFound(fmt.Errorf("consumer %s has read nothing yet", r.group))
+	}
 	for _, p := range r.flags.partitions {
-		if !slices.ContainsFunc(plan, func(v rewindView) bool { return v.Partition == p }) {
+		if !slices.ContainsFunc(rows, func(row parking.LaneRow) bool { return row.Partition == p }) {
 			return notFound(fmt.Errorf("consumer %s has no partition %d", r.group, p))
 		}
-	}
-	if len(plan) == 0 {
-		return notFound(fmt.Errorf("consumer %s has read nothing yet", r.group))
 	}
 	return nil
 }

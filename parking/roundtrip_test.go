@@ -44,7 +44,7 @@ func TestAnEmptyLane(t *testing.T) {
 		State: ordering.State{Version: 1}, LaneID: l.LaneID, Epoch: 1,
 		Sources:        []SourceMark{{Topic: "order-events", Commit: -1, Epoch: -1}},
 		Tiers:          []TierMark{{Name: "1m", Position: -1}},
-		PartitionCount: 12, ClusterID: "cluster-a", Now: l.Now, UncleanEnds: []time.Time{},
+		PartitionCount: 12, ClusterID: "cluster-a", Now: l.Now, Lag: l.Lag, UncleanEnds: []time.Time{},
 	}
 	same(t, "loaded", l, want)
 	if l.LaneID == [16]byte{} || time.Since(l.Now).Abs() > time.Minute {

@@ -103,10 +103,11 @@ func (t *transaction) recover(r parking.Recovery) error {
 		}
 	}
 	slices.Sort(listed)
-	for _, id := range append([]string{""}, slices.Compact(listed)...) {
+	listed = slices.Compact(listed)
+	for _, id := range append([]string{""}, listed...) {
 		t.changes = append(t.changes, Change{Became: Lost, Consumer: r.Consumer, Partition: r.Partition, Resource: id})
 	}
-	for _, id := range slices.Compact(listed) {
+	for _, id := range listed {
 		t.note(Audit{Action: lostCommits, Resource: id})
 	}
 	for i := range r.Events {
