@@ -14,6 +14,21 @@ type share struct {
 	resource  string
 }
 
+// undone notes what does not count any more from now on.
+func (h *history) undone(i int, in *Entry) {
+	l, r := lane{in.Topic, in.Partition}, rewind{i, in.Offset}
+	switch in.Kind { //nolint:exhaustive // the others undo nothing
+	case KindRewound:
+		h.rewound[l] = append(h.rewound[l], r)
+	case KindDeleted:
+		h.deleted[l] = append(h.deleted[l], r)
+	case KindLost:
+		s := share{in.Partition, in.Resource}
+		h.lost[s] = append(h.lost[s], i)
+		clear(h.done) // which commands were executed is not known any more either
+	}
+}
+
 // forget finds out which events were deleted before the group had committed them.
 func (h *history) forget() {
 	for _, e := range h.list {

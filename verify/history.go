@@ -245,16 +245,8 @@ func (h *history) take(i int, in *Entry, open map[string]*call) {
 		h.cut[in.Member] = begin(h.cut[in.Member], i)
 	case KindReached:
 		end(h.cut[in.Member], i)
-	case KindRewound:
-		l := lane{in.Topic, in.Partition}
-		h.rewound[l] = append(h.rewound[l], rewind{i, in.Offset})
-	case KindDeleted:
-		l := lane{in.Topic, in.Partition}
-		h.deleted[l] = append(h.deleted[l], rewind{i, in.Offset})
-	case KindLost:
-		s := share{in.Partition, in.Resource}
-		h.lost[s] = append(h.lost[s], i)
-		clear(h.done) // which commands were executed is not known any more either
+	case KindRewound, KindDeleted, KindLost:
+		h.undone(i, in)
 	case KindParked, KindRecorded, KindPassed, KindStored:
 		h.became(i, in)
 	}
