@@ -45,7 +45,7 @@ func (p *process) members(client []kgo.Opt, handlers []routeHandlers) []*member 
 		m := &member{
 			options: consumer.Options{
 				Config: p.cfg.Consumers[i], Handlers: handlers[i], Kafka: client, Store: p.store, Metrics: p.metrics,
-				Alone: alone, Logger: p.log,
+				Alone: alone, Interrupted: p.journals.interrupted(i), Logger: p.log,
 			},
 			grace: p.cfg.ShutdownGrace, only: len(p.cfg.Consumers) == 1,
 			log: p.log.With(slog.String("consumer", p.cfg.Consumers[i].Group)),

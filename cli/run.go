@@ -25,38 +25,41 @@ const (
 )
 
 func (a *app) runCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "run", Short: "Consume: run the consumers of the configuration until a signal comes", Args: cobra.NoArgs,
-		RunE: a.do(func(cmd *cobra.Command, _ []string) error {
-			cfg, warnings, err := a.load()
-			if err != nil {
-				return err
-			}
-			log := newLogger(a.stderr, cfg.Log)
-			for _, w := range warnings {
-				log.Warn("configuration: "+w.Text, slog.String("key", w.Key), slog.String("where", w.Where))
-			}
-			if err := memory.Tune(); err != nil {
-				log.Warn("memory is not limited", slog.Any("error", err))
-			}
-			pool, err := openPostgres(cmd.Context(), cfg.Postgres)
-			if err != nil {
-				return err
-			}
-			defer pool.Close()
-			return a.consume(cmd.Context(), cfg, pool, log)
-		}),
 	}
+	journal := cmd.Flags().String("journal", "", "a directory to write down in what the handlers do, for layby verify")
+	cmd.RunE = a.do(func(cmd *cobra.Command, _ []string) error {
+		cfg, warnings, err := a.load()
+		if err != nil {
+			return err
+		}
+		log := newLogger(a.stderr, cfg.Log)
+		for _, w := range warnings {
+			log.Warn("configuration: "+w.Text, slog.String("key", w.Key), slog.String("where", w.Where))
+		}
+		if err := memory.Tune(); err != nil {
+			log.Warn("memory is not limited", slog.Any("error", err))
+		}
+		pool, err := openPostgres(cmd.Context(), cfg.Postgres)
+		if err != nil {
+			return err
+		}
+		defer pool.Close()
+		return a.consume(cmd.Context(), cfg, pool, *journal, log)
+	})
+	return cmd
 }
 
 // process is what runs between the start and the end of `layby run`.
 type process struct {
-	cfg     *config.Config
-	pool    *pgxpool.Pool
-	log     *slog.Logger
-	health  *telemetry.Health
-	metrics *telemetry.Metrics
-	store   *parking.Store
+	cfg      *config.Config
+	pool     *pgxpool.Pool
+	log      *slog.Logger
+	health   *telemetry.Health
+	metrics  *telemetry.Metrics
+	store    *parking.Store
+	journals *journals
 
 	mu   sync.Mutex
 	away map[string]string    // why a server can't be used
@@ -64,7 +67,7 @@ type process struct {
 }
 
 // consume runs all consumers until the context ends or none of them can go on.
-func (a *app) consume(ctx context.Context, cfg *config.Config, pool *pgxpool.Pool, log *slog.Logger) error {
+func (a *app) consume(ctx context.Context, cfg *config.Config, pool *pgxpool.Pool, journal string, log *slog.Logger) error {
 	p := &process{
 		cfg: cfg, pool: pool, log: log, health: telemetry.NewHealth(),
 		metrics: telemetry.New(telemetry.Build{Version: a.version, Revision: revision()}),
@@ -86,7 +89,12 @@ func (a *app) consume(ctx context.Context, cfg *config.Config, pool *pgxpool.Poo
 	p.log.Info("serving probes and metrics", slog.String("address", server.Addr()))
 	p.health.Ready(postgres, func() string { return p.reason(postgres) })
 	p.health.Ready(kafka, func() string { return p.reason(kafka) })
-	err = p.run(ctx, handlers, hooks)
+	written, err := a.journal(journal, cfg, handlers, log)
+	if err == nil {
+		p.journals = written
+		err = p.run(ctx, handlers, hooks)
+		written.end(err == nil)
+	}
 	stopped, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpStop)
 	defer cancel()
 	if problem := server.Stop(stopped); problem != nil { // a slow scrape is no failure of the process

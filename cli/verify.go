@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
+	"github.com/layby-go/layby/config"
+	"github.com/layby-go/layby/consumer/evidence"
 	"github.com/layby-go/layby/verify"
 )
 
@@ -24,20 +28,25 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Check a log of what a consumer did against the guarantees",
 		Long: "Verify reads a log of JSON lines (docs/verify.md has the format) and checks it: that nothing was lost, that\n" +
 			"order was kept, that no two handlers of a resource ran at once, and more. Several files, one a member, are\n" +
-			"put in order by their times; - is standard input. It needs neither a configuration nor a server.\n\n" +
+			"put in order by their times; - is standard input.\n\n" +
+			"With --complete, the files need only have the starts and ends of handlers, as `layby run --journal` writes them:\n" +
+			"what was produced and committed is read from Kafka, what was parked and died from Postgres.\n\n" +
 			"It exits with 1 when it finds a violation.",
-		Example: "  layby verify run.jsonl\n  layby verify --delays 0s,1m,1m member-1.jsonl member-2.jsonl -o json",
-		Args:    cobra.MinimumNArgs(1),
+		Example: "  layby verify run.jsonl\n  layby verify --delays 0s,1m,1m member-1.jsonl member-2.jsonl -o json\n" +
+			"  layby verify --complete -c layby.yaml journal/*.jsonl",
+		Args: cobra.MinimumNArgs(1),
 	}
 	output := outputFlag(cmd)
 	flags := cmd.Flags()
-	ordering := flags.String("ordering", string(verify.OrderingPark), "what is kept in order: park, block or none")
+	ordering := flags.String("ordering", string(verify.OrderingPark), "what is kept in order: park, block or none; with --complete, what the consumer keeps")
+	complete := flags.Bool("complete", false, "take what the log does not have from Kafka and Postgres")
+	group := flags.String("group", "", "with --complete: the consumer; needed when the configuration has several")
 	var opts verify.Options
 	flags.DurationSliceVar(&opts.Delays, "delays", nil, "the least waits after each failed attempt, as in 0s,1m,1m")
 	flags.DurationVar(&opts.Recovery, "recovery", 0, "how long after all was mended an event may take to succeed")
 	flags.DurationVar(&opts.Wait, "wait", 0, "how long an event may wait for its start while nothing is in its way, runs or is wrong")
 	flags.BoolVar(&opts.Partial, "partial", false, "the run had not come to rest: events that were not reached are not lost")
-	cmd.RunE = a.do(func(_ *cobra.Command, files []string) error {
+	cmd.RunE = a.do(func(cmd *cobra.Command, files []string) error {
 		opts.Ordering = verify.Ordering(*ordering)
 		if !slices.Contains([]verify.Ordering{verify.OrderingPark, verify.OrderingBlock, verify.OrderingNone}, opts.Ordering) {
 			return usagef("--ordering %q is none: write park, block or none", *ordering)
@@ -51,21 +60,89 @@ func (a *app) verifyCommand() *cobra.Command {
 		if opts.Wait < 0 {
 			return usagef("--wait %v: it can't be negative", opts.Wait)
 		}
-		logs := make([][]verify.Entry, len(files))
-		for i, file := range files {
-			log, err := a.readLog(file)
-			if err != nil {
-				return fmt.Errorf("%s: %w", file, err)
-			}
-			logs[i] = log
+		switch {
+		case !*complete && *group != "":
+			return usagef("--group is for --complete")
+		case *complete && opts.Partial && slices.Contains(files, "-"):
+			return usagef("--complete --partial reads the log twice: give it as a file, not as -")
+		case *complete:
+			return a.verifyCompleted(cmd, files, *group, opts, *output)
 		}
-		log := verify.Merge(logs...)
-		if len(log) == 0 {
-			return errors.New("the log is empty: nothing was checked")
+		log, err := a.readLogs(files)
+		if err != nil {
+			return err
 		}
 		return a.writeReport(*output, verify.Run(log, opts))
 	})
 	return cmd
+}
+
+// verifyCompleted checks a log together with what Kafka and Postgres know.
+func (a *app) verifyCompleted(cmd *cobra.Command, files []string, group string, opts verify.Options, output format) error {
+	return a.withPostgres(cmd.Context(), func(cfg *config.Config, pool *pgxpool.Pool) error {
+		c, err := findConsumer(cfg, group)
+		if err != nil {
+			return err
+		}
+		if !cmd.Flags().Changed("ordering") {
+			opts.Ordering = verify.Ordering(c.Ordering)
+		}
+		log, err := a.completeLog(cmd.Context(), cfg, c, pool, files, opts.Partial)
+		if err != nil {
+			return err
+		}
+		return a.writeReport(output, verify.Run(log, opts))
+	})
+}
+
+// readLogs reads files into one log.
+func (a *app) readLogs(files []string) ([]verify.Entry, error) {
+	logs := make([][]verify.Entry, len(files))
+	for i, file := range files {
+		log, err := a.readLog(file)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		logs[i] = log
+	}
+	log := verify.Merge(logs...)
+	if len(log) == 0 {
+		return nil, errors.New("the log is empty: nothing was checked")
+	}
+	return log, nil
+}
+
+// completeLog adds to a log of calls what Kafka and Postgres know of the run. Of a consumer that runs on, the last calls
+// are read last: what was committed or parked is found there, if it has succeeded since.
+func (a *app) completeLog(
+	ctx context.Context, cfg *config.Config, c *config.Consumer, pool *pgxpool.Pool, files []string, partial bool,
+) ([]verify.Entry, error) {
+	log, err := a.readLogs(files)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kafkaOptions(cfg.Kafka)
+	if err != nil {
+		return nil, usage(err)
+	}
+	run := evidence.Run{Consumer: *c, Kafka: client, Pool: pool, Schema: cfg.Postgres.Schema, Since: log[0].At}
+	found, err := run.Look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if found.Forbidden != nil {
+		fmt.Fprintf(a.stderr, "commits are not checked: %s\n", oneLine(found.Forbidden))
+	}
+	if partial {
+		if log, err = a.readLogs(files); err != nil {
+			return nil, err
+		}
+	}
+	produced, err := run.Produced(ctx, found, log)
+	if err != nil {
+		return nil, err
+	}
+	return found.Log(produced, log), nil
 }
 
 func (a *app) readLog(file string) ([]verify.Entry, error) {

@@ -69,4 +69,7 @@ func TestVerifySaysWhatIsWrong(t *testing.T) {
 	try(t, "", nil, "verify", "--ordering", "all", logFile(t, good)).
 		expect(t, exitUsage, "", `layby: --ordering "all" is none: write park, block or none`)
 	try(t, "", nil, "verify", "--delays=-1s", logFile(t, good)).expect(t, exitUsage, "", "a delay can't be negative")
+	try(t, "", nil, "verify", "--group", "orders", logFile(t, good)).expect(t, exitUsage, "", "layby: --group is for --complete")
+	try(t, "", nil, "verify", "--complete", "--partial", "-").expect(t, exitUsage, "", "give it as a file, not as -")
+	try(t, "", nil, "verify", "--complete", "-c", "nowhere.yaml", logFile(t, good)).expect(t, exitUsage, "", "layby: nowhere.yaml: there is no such file")
 }

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -43,6 +44,9 @@ type Options struct {
 	// Uptime is how long the machine has been running, the time that it slept included: the lease's clock.
 	// CLOCK_BOOTTIME when nil; a test in virtual time gives its own.
 	Uptime func() time.Duration
+	// Interrupted, if set, is told when the consumer can't be sure any more that its partitions are its own, and when it is
+	// again: in between, a success may count for nothing (a lost lease is like a crash, G3).
+	Interrupted func(now bool)
 	// Logger, slog's default when nil.
 	Logger *slog.Logger
 }
@@ -79,10 +83,12 @@ type Consumer struct {
 	wg       sync.WaitGroup  // lanes that are being acquired again
 	versions map[int32]int64 // of the rows of lanes for which Postgres lost commits (R10)
 	lastGood group.Generation
-	notified chan struct{}
-	closed   map[Gate]bool // gates that were closed when they were last published; watch's own
-	auditor  *auditor
-	growth   *growth
+
+	interrupted atomic.Bool
+	notified    chan struct{}
+	closed      map[Gate]bool // gates that were closed when they were last published; watch's own
+	auditor     *auditor
+	growth      *growth
 }
 
 // New checks the options and makes a consumer. Run starts it.
@@ -294,12 +300,20 @@ func (c *Consumer) revoked(ctx context.Context, partitions []int32) {
 
 // lost ends tenures whose lanes may belong to others already: nothing is started or committed any more.
 func (c *Consumer) lost(partitions []int32) {
+	c.interrupt(true)
 	var ended sync.WaitGroup
 	for _, ln := range c.take(partitions) {
 		ln.log.LogAttrs(context.Background(), slog.LevelWarn, "the partition was lost")
 		ended.Go(ln.abandon)
 	}
 	ended.Wait()
+}
+
+// interrupt tells that the consumer is not sure of its partitions, or is again.
+func (c *Consumer) interrupt(now bool) {
+	if c.interrupted.Swap(now) != now && c.opts.Interrupted != nil {
+		c.opts.Interrupted(now)
+	}
 }
 
 // reacquire ends a lane's tenure and starts a new one, for as long as the group says that the lane is ours: its row was
@@ -321,6 +335,7 @@ func (c *Consumer) reacquire(old *lane, how restart) {
 		if how.inOrder {
 			old.release(context.Background(), c.cfg.SessionTimeout/2)
 		} else {
+			c.interrupt(true)
 			old.end()
 		}
 		c.begin(old.partition, old, how.cause)

@@ -90,6 +90,7 @@ func (c *Consumer) fetchError(partition int32, topic string, err error) {
 
 // renewed tells the lanes of a good heartbeat.
 func (c *Consumer) renewed(g group.Generation) {
+	c.interrupt(false)
 	c.mu.Lock()
 	same := g == c.lastGood
 	c.lastGood = g
@@ -103,6 +104,7 @@ func (c *Consumer) renewed(g group.Generation) {
 
 // lapsed cancels what runs: the lease has ended (R9). What was handed out and not started comes back and waits.
 func (c *Consumer) lapsed() {
+	c.interrupt(true)
 	c.log.LogAttrs(context.Background(), slog.LevelWarn, "the lease has lapsed: no heartbeat was answered in time; nothing starts until one is",
 		slog.Duration("session_timeout", c.cfg.SessionTimeout))
 	for _, ln := range c.all() {

@@ -79,6 +79,18 @@ func (r *router) route(w *ordering.Work) {
 	}
 }
 
+// Classifier returns what says of an event, as a consumer of this configuration reads it, which resource it belongs to, and
+// whether it is skipped: no handler ever sees it. It is not safe for concurrent use.
+func Classifier(cfg config.Consumer) func(e layby.Event) (resource string, skipped bool) {
+	r := newRouter(cfg)
+	var w ordering.Work
+	return func(e layby.Event) (string, bool) {
+		w = ordering.Work{Event: e}
+		r.route(&w)
+		return w.Event.Resource, w.Route == ordering.RouteSkip
+	}
+}
+
 func fault(class, text string) *ordering.Failure {
 	return &ordering.Failure{Class: class, Text: text, Chain: []string{text}}
 }

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -8,6 +9,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/layby-go/layby/config"
+	"github.com/layby-go/layby/consumer/evidence"
 	"github.com/layby-go/layby/verify"
 )
 
@@ -35,7 +40,7 @@ type verdict struct {
 func (w *world) judge(x except) verdict {
 	w.t.Helper()
 	calls, stored := w.service.snapshot(), w.mustStored()
-	r := verify.Run(w.log(x, calls, stored), verify.Options{Ordering: verify.Ordering(x.ordering)})
+	r := verify.Run(w.log(x, calls), verify.Options{Ordering: verify.Ordering(x.ordering)})
 	v := verdict{repeats: r.Repeats}
 	told := map[verify.Check]int{}
 	for i := range r.Violations {
@@ -98,50 +103,66 @@ func (x *except) allows(v *verify.Violation, calls []call) bool {
 	}
 }
 
-// log is a run in the checker's words: what the test produced, what the service saw, and where Postgres has each event.
-func (w *world) log(x except, calls []call, stored *stored) []verify.Entry {
-	var log []verify.Entry
-	known := map[string]bool{}
+// log is a run in the checker's words: what the test produced, what the service saw, and what Kafka and Postgres know.
+func (w *world) log(x except, calls []call) []verify.Entry {
+	w.t.Helper()
+	var produced []verify.Entry
+	known := map[verify.Position]bool{}
 	for i, e := range w.produced() {
 		for _, at := range w.grown {
 			if at == i {
-				log = append(log, verify.Entry{Kind: verify.KindGrown, Topic: w.topic()})
+				produced = append(produced, verify.Entry{Kind: verify.KindGrown, Topic: w.topic()})
 			}
 		}
-		known[e.position()] = true
 		entry := verify.Entry{Kind: verify.KindProduced, Topic: e.record.Topic, Partition: e.record.Partition, Offset: e.record.Offset, Resource: e.resource}
 		entry.Sum = x.digest(e.resource, e.record.Value)
-		log = append(log, entry)
+		known[positionOf(&entry)] = true
+		produced = append(produced, entry)
 		if x.ignore != nil && x.ignore(e) {
 			entry.Kind = verify.KindPassed
-			log = append(log, entry)
+			produced = append(produced, entry)
 		}
 	}
-	log = append(log, verify.Merge(passed(stored), x.calls(calls, known))...)
-	for position, l := range stored.letters {
-		if l.State != "replaying" { // one that is waits, and is found among those
-			log = append(log, at(position, verify.Entry{Kind: verify.KindStored, State: letterStates[l.State]}))
-		}
-	}
-	for position, p := range stored.parked {
-		state := verify.StateParked
-		if p.Held {
-			state = verify.StateHeld
-		}
-		log = append(log, at(position, verify.Entry{Kind: verify.KindStored, State: state}))
-	}
-	return slices.DeleteFunc(log, func(e verify.Entry) bool { // what the test did not produce, for letters too
-		return e.Topic != "" && !known[fmt.Sprintf("%s/%d@%d", e.Topic, e.Partition, e.Offset)] && (x.others || e.Kind == verify.KindStored || e.Kind == verify.KindPassed)
+	found := w.evidence()
+	found.Committed = slices.DeleteFunc(found.Committed, func(e verify.Entry) bool {
+		return slices.ContainsFunc(w.moves, func(m move) bool { return m.is(&e) })
 	})
+	found.Became = verify.Merge(w.undone, found.Became)
+	log := found.Log(produced, x.calls(calls))
+	if x.others {
+		log = slices.DeleteFunc(log, func(e verify.Entry) bool { return e.Kind == verify.KindStarted && !known[positionOf(&e)] })
+	}
+	return log
 }
 
-// letterStates are the states of dead letters in the checker's words.
-var letterStates = map[string]verify.State{
-	"dead": verify.StateDead, "awaiting correction": verify.StateDead, "healed": verify.StateHealed, "discarded": verify.StateDiscarded,
+// evidence is what Kafka and Postgres know of the run.
+func (w *world) evidence() *evidence.Evidence {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	run := evidence.Run{
+		Consumer: config.Consumer{Group: w.group, Topics: w.sources},
+		Kafka:    []kgo.Opt{kgo.SeedBrokers(w.kafka.Addresses()...)}, Pool: w.pool, Schema: "layby",
+	}
+	found, err := run.Look(ctx)
+	if err == nil {
+		err = found.Forbidden
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if len(found.Committed) == 0 && w.launched > 0 {
+		w.t.Error("no commits of the group are found")
+	}
+	return found
+}
+
+func positionOf(e *verify.Entry) verify.Position {
+	return verify.Position{Topic: e.Topic, Partition: e.Partition, Offset: e.Offset}
 }
 
 // calls are the starts and ends that the service saw, in the order in which they happened. A call is named by its index.
-func (x *except) calls(calls []call, known map[string]bool) []verify.Entry {
+func (x *except) calls(calls []call) []verify.Entry {
 	type moment struct {
 		tick  int
 		entry verify.Entry
@@ -149,9 +170,6 @@ func (x *except) calls(calls []call, known map[string]bool) []verify.Entry {
 	var all []moment
 	for i := range calls {
 		c := &calls[i]
-		if x.others && !known[c.position] {
-			continue
-		}
 		all = append(all, moment{c.from, at(c.position, verify.Entry{
 			Kind: verify.KindStarted, At: c.started, Call: strconv.Itoa(i), Member: c.member, Attempt: c.attempt, Token: c.token,
 			Sum: x.digest(c.resource, c.value),
@@ -165,27 +183,6 @@ func (x *except) calls(calls []call, known map[string]bool) []verify.Entry {
 	for i := range all {
 		log[i] = all[i].entry
 	}
-	return log
-}
-
-// passed are the letters that later events did not have to wait for, from when on, in that order.
-func passed(stored *stored) []verify.Entry {
-	var log []verify.Entry
-	for position, l := range stored.letters {
-		var since *time.Time
-		switch {
-		case l.Advanced != nil:
-			since = l.Advanced
-		case l.Policy == "advance":
-			since = &l.FirstDied
-		case l.State == "discarded":
-			since = l.Settled
-		}
-		if since != nil {
-			log = append(log, at(position, verify.Entry{Kind: verify.KindPassed, At: *since}))
-		}
-	}
-	slices.SortFunc(log, func(a, b verify.Entry) int { return a.At.Compare(b.At) })
 	return log
 }
 

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"strings"
 	"time"
 )
 
@@ -9,7 +10,7 @@ type crash struct {
 	member    string
 	moment    int
 	at        time.Time
-	committed map[string]map[int32]int64 // by topic and partition
+	committed map[string]map[int32]int64 // by topic and partition; nil if it is not known
 }
 
 // unrecorded is how long before a crash the success of a parked event may lie that is not recorded. It is far more than
@@ -36,9 +37,27 @@ func (w *world) kill(m *member) crash {
 	return k
 }
 
+// lapses are those of leases, which count as crashes: a rebalance that waits for a member that died can outlast them.
+func (w *world) lapses() (all []crash) {
+	for _, m := range w.members {
+		for line := range strings.Lines(m.text()) {
+			if !strings.Contains(line, "the lease has lapsed") {
+				continue
+			}
+			at, err := time.Parse("time="+time.RFC3339Nano, strings.Fields(line)[0])
+			if err != nil {
+				w.t.Fatalf("a line without a time: %v", err)
+			}
+			all = append(all, crash{member: m.name, moment: w.service.momentAt(at), at: at})
+		}
+	}
+	return all
+}
+
 // mayRepeat says that a run after a success is one that the crashes explain: the success went to a member that died
 // before it was committed, or, of a parked event, right before it died.
 func (w *world) mayRepeat(crashes []crash) func(c *call) bool {
+	crashes = append(crashes, w.lapses()...)
 	at := map[string]*event{}
 	for _, e := range w.produced() {
 		at[e.position()] = e
@@ -61,11 +80,12 @@ func (w *world) mayRepeat(crashes []crash) func(c *call) bool {
 			}
 			explained := false
 			for _, k := range crashes {
-				if k.member != ok.member || ok.to > k.moment || again.from < k.moment {
+				// The service may answer a call when its member is gone already.
+				if k.member != ok.member || ok.from > k.moment || again.from < k.moment {
 					continue
 				}
 				late := k.at.Sub(ok.ended) < unrecorded
-				uncommitted := e.record.Offset >= k.committed[e.record.Topic][e.record.Partition]
+				uncommitted := k.committed != nil && e.record.Offset >= k.committed[e.record.Topic][e.record.Partition]
 				explained = explained || late || (uncommitted && ok.attempt == 1)
 			}
 			if !explained {

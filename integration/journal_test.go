@@ -89,6 +89,22 @@ func (j *journal) end(c *call, status int) {
 	}
 }
 
+// momentAt is how many starts and ends there were at a time.
+func (j *journal) momentAt(at time.Time) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := 0
+	for _, c := range j.calls {
+		if !c.started.After(at) {
+			n = max(n, c.from)
+		}
+		if c.to != 0 && !c.ended.After(at) {
+			n = max(n, c.to)
+		}
+	}
+	return n
+}
+
 // snapshot copies the calls, in the order of their starts.
 func (j *journal) snapshot() []call {
 	j.mu.Lock()

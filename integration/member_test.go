@@ -79,7 +79,7 @@ func (w *world) launch() *member {
 		w.t.Fatal(err)
 	}
 	defer out.Close() // the process has its own handle
-	m.cmd = command(context.Background(), w, name, "run", "-c", path)
+	m.cmd = command(context.Background(), w, name, append([]string{"run", "-c", path}, w.flags...)...)
 	m.cmd.Stdout, m.cmd.Stderr = out, out
 	if err := m.cmd.Start(); err != nil {
 		w.t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/layby-go/layby/verify"
 )
 
 // TestR2AnOffsetThatWasMovedBackRunsNothingAgain has an operator set the group's offset to 0: what the lane's row knows as
@@ -42,11 +44,23 @@ func offsetOf(c *call) int64 {
 	return offset
 }
 
+// move is an offset that the test has committed for the group, and when.
+type move struct {
+	at       verify.Position
+	from, to time.Time
+}
+
+// is says whether a commit is the one of the move.
+func (m move) is(e *verify.Entry) bool {
+	return positionOf(e) == m.at && e.At.After(m.from) && e.At.Before(m.to)
+}
+
 // moveOffset sets the group's committed offset. The group must be empty.
 func (w *world) moveOffset(partition int32, to int64) {
 	w.t.Helper()
 	offsets := kadm.Offsets{}
 	offsets.AddOffset(w.topic(), partition, to, -1)
+	m := move{at: verify.Position{Topic: w.topic(), Partition: partition, Offset: to}, from: time.Now()}
 	eventually(w.t, 10*time.Second, "the offset is moved", func() (bool, string) {
 		done, err := w.admin.CommitOffsets(context.Background(), w.group, offsets)
 		if err == nil {
@@ -54,6 +68,8 @@ func (w *world) moveOffset(partition int32, to int64) {
 		}
 		return err == nil, fmt.Sprint(err)
 	})
+	m.to = time.Now().Add(time.Millisecond) // the clock of commits
+	w.moves = append(w.moves, m)
 }
 
 // TestR2ARecreatedTopicStartsAtZero deletes the source topic and makes it anew, while a member runs and while none does:

@@ -88,4 +88,5 @@ func TestR2RewindRunsATopicAgainInOrder(t *testing.T) {
 	if n := sqlValue[int](w, "select count(*)::int from layby.audit_log where action = 'rewind' and reason = 'prices were wrong'"); n != 1 {
 		t.Errorf("%d rows of the audit log, expected 1", n)
 	}
+	w.check(except{})
 }

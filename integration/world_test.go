@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/layby-go/layby/integration/stack"
+	"github.com/layby-go/layby/verify"
 )
 
 // setup says what is not as usual in a test's world.
@@ -52,12 +53,15 @@ type world struct {
 
 	members  []*member
 	launched int
+	flags    []string         // of `layby run`
 	place    map[string]int32 // partitions of resources that are not where their hash says
 
 	mu     sync.Mutex
 	next   map[string]int // number of a resource's next event
 	events []*event       // in the order they were produced
 	grown  []int          // how many there were when the topics grew
+	undone []verify.Entry // what the test undid, and what it remembers of before
+	moves  []move
 }
 
 // event is one event that the test produced.

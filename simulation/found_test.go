@@ -3,6 +3,8 @@ package simulation
 import (
 	"testing"
 	"time"
+
+	"github.com/layby-go/layby/verify"
 )
 
 // quiet is a plan in which nothing happens yet.
@@ -29,11 +31,20 @@ func TestFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if out := p().run(t); out.failed() {
-				t.Errorf("%s\n%s", out.summary(), out.text)
-			}
+			story(t, p())
 		})
 	}
+	t.Run("a handler is stuck while a rebalance outlasts the lease", stuckInARebalance)
+}
+
+// story plays a plan in which nothing may go wrong.
+func story(t *testing.T, p *plan) *outcome {
+	t.Helper()
+	out := p.run(t)
+	if out.failed() {
+		t.Errorf("%s\n%s", out.summary(), out.text)
+	}
+	return out
 }
 
 // stuckWithoutLease cuts a member off while a handler ignores its context: it is found to be stuck, and comes back, while the
@@ -91,6 +102,38 @@ func ghost() *plan {
 	p.events = []planned{{topic: "a", resource: "r0", script: script{kind: deaf, fails: 1, takes: 12 * time.Second}}}
 	p.faults = []fault{{at: 500 * time.Millisecond, takes: 4 * time.Second, kind: kafkaSilent}}
 	return p
+}
+
+// stuckInARebalance has a rebalance wait for a member that died, longer than the lease of the other, which keeps its partition.
+// That a handler of the old generation got stuck meanwhile counts for nothing.
+func stuckInARebalance(t *testing.T) {
+	t.Parallel()
+	p := quiet(2, 2)
+	p.setup.handlerTimeout = 200 * time.Millisecond
+	for i := range int32(2) { // one of them is the member's that lives on
+		p.events = append(p.events, planned{
+			at: 4900 * time.Millisecond, topic: "a", partition: i, resource: "r" + string('0'+i), script: script{kind: deaf, fails: 1, takes: 4 * time.Second},
+		})
+	}
+	p.faults = []fault{ // the group hears once more of the member that dies, after the other was told of the rebalance
+		{at: 3100 * time.Millisecond, kind: addMember},
+		{at: 3150 * time.Millisecond, takes: 100 * time.Millisecond, kind: kafkaWeather, weather: weather{unanswered: 1}},
+		{at: 3250 * time.Millisecond, takes: time.Minute, kind: crash},
+	}
+	out := story(t, p)
+	first, again := "", false // who had the first call, and whether it called again without having spent an attempt
+	for _, e := range out.log {
+		switch {
+		case e.Kind != verify.KindStarted:
+		case first == "":
+			first = e.Member
+		case e.Member == first && e.Attempt == 1:
+			again = true
+		}
+	}
+	if !again {
+		t.Errorf("the handler that was stuck has spent an attempt\n%s", out.text)
+	}
 }
 
 // zombieWrite freezes a member with a write on its way, for longer than its session: its successor has settled all when the

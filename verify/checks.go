@@ -111,7 +111,7 @@ func (r *Report) loss(h *history, partial bool) {
 		switch {
 		case e.state == StateHealed && e.success == nil:
 			r.add(CheckLoss, e.at, "it is stored as healed and never succeeded")
-		case waits && done && h.rewinds(e, 0, never) == 0 && !h.forgot(e, last.to, never) && (len(e.recorded) > 0 || !h.interrupted(last.member, last.to, never)):
+		case waits && done && !partial && h.rewinds(e, 0, never) == 0 && !h.forgot(e, last.to, never) && (len(e.recorded) > 0 || !h.interrupted(last.member, last.to, never)):
 			r.add(CheckLoss, e.at, "it is stored as %s, and its last call succeeded", e.state)
 		case e.state != "" || e.success != nil || e.deleted != never:
 		case len(e.passed) > 0 && !h.forgot(e, e.passed[len(e.passed)-1], never):

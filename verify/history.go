@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -136,6 +137,7 @@ type history struct {
 }
 
 func arrange(log []Entry) *history {
+	log = crashes(log)
 	h := &history{
 		events: map[Position]*event{}, commits: map[lane][]commit{}, crashes: map[string][]int{},
 		frozen: map[string][]span{}, cut: map[string][]span{}, paused: map[pause]string{}, done: map[string]bool{},
@@ -229,6 +231,8 @@ func (h *history) take(i int, in *Entry, open map[string]*call) {
 	case KindResumed:
 		delete(h.paused, pause{in.Member, lane{in.Topic, in.Partition}})
 		h.resumed(i)
+	case KindJoined:
+		h.changes = append(h.changes, i)
 	case KindStopped:
 		h.gone(i, in.Member)
 	case KindBroken:
@@ -250,6 +254,45 @@ func (h *history) take(i int, in *Entry, open map[string]*call) {
 	case KindParked, KindRecorded, KindPassed, KindStored:
 		h.became(i, in)
 	}
+}
+
+// crashes adds the crashes of members that wrote down all they did and never that they stopped: each right behind the member's
+// last line.
+func crashes(log []Entry) []Entry {
+	last, calls := map[string]int{}, map[string]string{} // of members that have not stopped; of calls, their member
+	joined := false
+	for i := range log {
+		e := &log[i]
+		member := cmp.Or(e.Member, calls[e.Call])
+		switch e.Kind {
+		case KindJoined:
+			last[member], joined = i, true
+		case KindStopped, KindCrashed:
+			delete(last, member)
+		default:
+			if e.Kind == KindStarted {
+				calls[e.Call] = member
+			}
+			if _, there := last[member]; there {
+				last[member] = i
+			}
+		}
+	}
+	if !joined || len(last) == 0 {
+		return log
+	}
+	behind := map[int]string{}
+	for member, i := range last {
+		behind[i] = member
+	}
+	out := make([]Entry, 0, len(log)+len(last))
+	for i := range log {
+		out = append(out, log[i])
+		if member, there := behind[i]; there {
+			out = append(out, Entry{Kind: KindCrashed, At: log[i].At, Member: member})
+		}
+	}
+	return out
 }
 
 // begin begins a span, unless one lasts.

@@ -30,6 +30,9 @@ const (
 	KindParked Kind = "parked"
 	// KindRecorded: topic, partition and offset of a parked event whose success is stored.
 	KindRecorded Kind = "recorded"
+	// KindJoined: a member that writes down all that it does from here on. If it has not stopped by the end of the log, it
+	// crashed after its last line.
+	KindJoined Kind = "joined"
 	// KindCrashed: a member that ended without having stopped.
 	KindCrashed Kind = "crashed"
 	// KindFrozen: a member that does not run, until it is thawed.
@@ -193,7 +196,7 @@ func (e *Entry) valid() error {
 		if !slices.Contains([]Outcome{OutcomeSucceeded, OutcomeFailed, OutcomeUnavailable, OutcomeCancelled}, e.Outcome) {
 			return fmt.Errorf("unknown outcome %q", e.Outcome)
 		}
-	case KindCrashed, KindFrozen, KindThawed, KindCut, KindReached, KindStopped:
+	case KindJoined, KindCrashed, KindFrozen, KindThawed, KindCut, KindReached, KindStopped:
 		needsMember = true
 	case KindPaused, KindResumed:
 		needsEvent, needsMember = true, true // a partition of a topic: its offset is not looked at

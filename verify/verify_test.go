@@ -17,7 +17,7 @@ import (
 //	ok|fail|away|cancel c, tell c to stop
 //	commit n, park n, record n, pass n, crash M, freeze M, thaw M, cut M, reach M
 //	is n STATE    where event n is stored at the end
-//	execute C, pause M [person], resume M, stop M, mend
+//	execute C, pause M [person], resume M, join M, stop M, mend
 //	grow          the topic has more partitions; an offset from 100 on lies in another one
 //	rewind n      all from event n on is to run again; delete n: the records below n are gone
 //	lose [R]      Postgres lost what it knew of resource R; break: something is wrong until it is mended
@@ -37,7 +37,7 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 		"new": verify.KindProduced, "commit": verify.KindCommitted, "park": verify.KindParked, "record": verify.KindRecorded,
 		"pass": verify.KindPassed, "crash": verify.KindCrashed, "freeze": verify.KindFrozen, "thaw": verify.KindThawed,
 		"is": verify.KindStored, "run": verify.KindStarted, "cut": verify.KindCut, "reach": verify.KindReached,
-		"grow": verify.KindGrown, "execute": verify.KindExecuted, "pause": verify.KindPaused, "resume": verify.KindResumed, "stop": verify.KindStopped, "mend": verify.KindMended,
+		"grow": verify.KindGrown, "execute": verify.KindExecuted, "pause": verify.KindPaused, "resume": verify.KindResumed, "join": verify.KindJoined, "stop": verify.KindStopped, "mend": verify.KindMended,
 		"rewind": verify.KindRewound, "delete": verify.KindDeleted, "lose": verify.KindLost, "break": verify.KindBroken,
 	}
 	outcomes := map[string]verify.Outcome{
@@ -78,7 +78,7 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 			if len(w) > 2 {
 				e.Reason = w[2]
 			}
-		case "crash", "freeze", "thaw", "cut", "reach", "stop":
+		case "crash", "freeze", "thaw", "cut", "reach", "join", "stop":
 			e.Member = w[1]
 		case "new":
 			e.Offset, e.Resource, e.Sum = number(w[1]), w[2], "sum "+w[1]
@@ -310,6 +310,18 @@ func TestEachCheckFails(t *testing.T) {
 			verify.Options{Ordering: verify.OrderingBlock},
 			[]string{"new 0 A", "new 1 B", "run a 0 m", "ok a", "run b 1 m", "ok b"},
 			[]string{"new 0 A", "new 1 B", "run b 1 m", "ok b", "run a 0 m", "ok a"},
+		},
+		{
+			"a run after a success of a member that stopped", verify.CheckRepeats,
+			verify.Options{},
+			[]string{"new 0 A", "join m", "run a 0 m", "ok a", "run b 0 n", "ok b"},
+			[]string{"new 0 A", "join m", "run a 0 m", "ok a", "stop m", "run b 0 n", "ok b"},
+		},
+		{
+			"a run beside that of a member whose log goes on", verify.CheckExclusion,
+			verify.Options{},
+			[]string{"new 0 A", "join m", "run a 0 m", "run b 0 n", "ok b"},
+			[]string{"new 0 A", "join m", "run a 0 m", "run b 0 n", "ok b", "ok a"},
 		},
 		{
 			"two calls at once", verify.CheckExclusion,

@@ -1,0 +1,131 @@
+package evidence
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/layby-go/layby/migrations"
+	"github.com/layby-go/layby/verify"
+)
+
+// lettersSQL has for each dead letter when it was given up on, since when later events need not wait for it, and when it was
+// settled. The policy advance lets them pass at once, as discarding it does; a person may let them pass later.
+const lettersSQL = `
+select d.topic, d.partition, d.source_offset, d.state, d.first_failed_at, d.settled_at,
+    coalesce(
+        (select min(c.executed_at) from {{schema}}.commands c
+         where c.letter_id = d.id and c.kind = 'advance' and not c.result ? 'void'),
+        case when d.policy = 'advance' then d.first_failed_at
+             when d.state = 'discarded' then d.settled_at end)
+from {{schema}}.dead_letters d
+where d.consumer = $1`
+
+const waitingSQL = `
+select e.topic, e.partition, e.source_offset, e.parked_at, r.state like 'held%' is true
+from {{schema}}.parked_events e
+left join {{schema}}.parked_resources r using (consumer, partition, resource_hash)
+where e.consumer = $1`
+
+const undoneSQL = `
+select a.at, a.action = 'rewind', a.partition, coalesce(a.resource, ''), coalesce(a.details->>'topic', ''),
+    coalesce((a.details->>'offset')::bigint, 0)
+from {{schema}}.audit_log a
+where a.consumer = $1 and a.action in ('rewind', 'lost commits')
+order by a.id`
+
+// states are those of dead letters. One that is being replayed waits, and is found among the parked events.
+var states = map[string]verify.State{
+	"dead": verify.StateDead, "awaiting correction": verify.StateDead, "healed": verify.StateHealed, "discarded": verify.StateDiscarded,
+}
+
+// rows finds what Postgres has of the consumer's events, at one moment: what became of them, and where each is.
+func (r *Run) rows(ctx context.Context, found *Evidence) (became []verify.Entry, err error) {
+	defer func() { err = wrap("read what Postgres has of "+r.Consumer.Group, err) }()
+	tx, err := r.Pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback(ctx) //nolint:errcheck // it only read
+	for _, look := range []func(context.Context, pgx.Tx, *Evidence) ([]verify.Entry, error){r.letters, r.waiting, r.undone} {
+		entries, err := look(ctx, tx, found)
+		if err != nil {
+			return nil, err
+		}
+		became = append(became, entries...)
+	}
+	slices.SortStableFunc(became, byTime)
+	return became, nil
+}
+
+func (r *Run) letters(ctx context.Context, tx pgx.Tx, found *Evidence) (became []verify.Entry, err error) {
+	var e verify.Entry
+	var state string
+	var died time.Time
+	var settled, passed *time.Time
+	add := func(kind verify.Kind, when time.Time) {
+		e.Kind, e.At = kind, when
+		became = append(became, e)
+	}
+	err = r.each(ctx, tx, lettersSQL, func() {
+		add(verify.KindParked, died)
+		if passed != nil {
+			add(verify.KindPassed, *passed)
+		}
+		if state == "healed" && settled != nil {
+			add(verify.KindRecorded, *settled)
+		}
+		if s, there := states[state]; there {
+			found.store(e, s)
+		}
+	}, &e.Topic, &e.Partition, &e.Offset, &state, &died, &settled, &passed)
+	return became, err
+}
+
+func (r *Run) waiting(ctx context.Context, tx pgx.Tx, found *Evidence) (became []verify.Entry, err error) {
+	e := verify.Entry{Kind: verify.KindParked}
+	var held bool
+	err = r.each(ctx, tx, waitingSQL, func() {
+		became = append(became, e)
+		found.traced[positionOf(&e)] = true
+		state := verify.StateParked
+		if held {
+			state = verify.StateHeld
+		}
+		found.store(e, state)
+	}, &e.Topic, &e.Partition, &e.Offset, &e.At, &held)
+	return became, err
+}
+
+// store notes where an event is now.
+func (found *Evidence) store(e verify.Entry, state verify.State) {
+	e.Kind, e.At, e.State = verify.KindStored, time.Now(), state
+	found.Stored = append(found.Stored, e)
+}
+
+func (r *Run) undone(ctx context.Context, tx pgx.Tx, _ *Evidence) (became []verify.Entry, err error) {
+	var rewound, lost verify.Entry
+	var isRewind bool
+	rewound.Kind, lost.Kind = verify.KindRewound, verify.KindLost
+	err = r.each(ctx, tx, undoneSQL, func() {
+		if isRewind {
+			rewound.At, rewound.Partition = lost.At, lost.Partition
+			became = append(became, rewound)
+		} else {
+			became = append(became, lost)
+		}
+	}, &lost.At, &isRewind, &lost.Partition, &lost.Resource, &rewound.Topic, &rewound.Offset)
+	return became, err
+}
+
+// each calls f for each row of the consumer, whose values are in into.
+func (r *Run) each(ctx context.Context, tx pgx.Tx, sql string, f func(), into ...any) error {
+	rows, err := tx.Query(ctx, migrations.Render(sql, r.Schema), r.Consumer.Group)
+	if err != nil {
+		return err
+	}
+	_, err = pgx.ForEachRow(rows, into, func() error { f(); return nil })
+	return err
+}

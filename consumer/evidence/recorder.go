@@ -1,0 +1,140 @@
+package evidence
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/verify"
+)
+
+// Recorder writes the log of one member: the starts and ends of its handlers. It is safe for concurrent use.
+type Recorder struct {
+	member string
+
+	mu    sync.Mutex
+	out   io.Writer
+	calls int
+	err   error
+}
+
+// NewRecorder begins a log. Member names the process; no other of the run may have the same name. Each line is one write.
+func NewRecorder(out io.Writer, member string) *Recorder {
+	r := &Recorder{member: member, out: out}
+	r.write(verify.Entry{Kind: verify.KindJoined})
+	return r
+}
+
+// Stop ends the log: all calls have ended, and whatever the member had was let go in order. A log that ends without counts as
+// that of a process that crashed. The error is the first that a write had; what came after it is missing.
+func (r *Recorder) Stop() error {
+	r.write(verify.Entry{Kind: verify.KindStopped})
+	return r.Err()
+}
+
+// Interrupted notes that the member is not sure any more whether its partitions are its own, or is again. In between, a
+// success may be forgotten as in a crash.
+func (r *Recorder) Interrupted(now bool) {
+	if now {
+		r.write(verify.Entry{Kind: verify.KindCut})
+	} else {
+		r.write(verify.Entry{Kind: verify.KindReached})
+	}
+}
+
+// Err is the first error that a write had.
+func (r *Recorder) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// Record is a [layby.Middleware] that writes down the calls of a handler. Put it outermost. A log that can't be written is no
+// failure of the event.
+func (r *Recorder) Record(next layby.Handler) layby.Handler {
+	return layby.HandlerFunc(func(ctx context.Context, e *layby.Event) (err error) {
+		call := r.write(verify.Entry{
+			Kind: verify.KindStarted, Topic: e.Topic, Partition: e.Partition, Offset: e.Offset,
+			Attempt: e.Attempt, Token: e.Token, Sum: Sum(e),
+		})
+		told := make(chan struct{})
+		unwatch := context.AfterFunc(ctx, func() {
+			defer close(told)
+			r.write(verify.Entry{Kind: verify.KindCancelled, Call: call})
+		})
+		outcome := verify.OutcomeFailed // also of a handler that panics
+		defer func() {
+			if !unwatch() {
+				<-told
+			}
+			r.write(verify.Entry{Kind: verify.KindEnded, Call: call, Outcome: outcome})
+		}()
+		err = next.Handle(ctx, e)
+		outcome = outcomeOf(ctx, err)
+		return err
+	})
+}
+
+// outcomeOf is what an error means for the event.
+func outcomeOf(ctx context.Context, err error) verify.Outcome {
+	switch {
+	case err == nil:
+		return verify.OutcomeSucceeded
+	case errors.Is(ctx.Err(), context.Canceled): // a deadline is the handler's own fault
+		return verify.OutcomeCancelled
+	case layby.Judge(err).Verdict == layby.VerdictUnavailable:
+		return verify.OutcomeUnavailable
+	}
+	return verify.OutcomeFailed
+}
+
+// write writes a line at the time of now, and returns the name of its call. The order of the lines is that of the events.
+func (r *Recorder) write(e verify.Entry) (call string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e.At = time.Now()
+	if e.Kind == verify.KindStarted {
+		r.calls++
+		e.Call = r.member + "/" + strconv.Itoa(r.calls)
+	}
+	if e.Call == "" || e.Kind == verify.KindStarted {
+		e.Member = r.member
+	}
+	line, err := json.Marshal(&e)
+	if err == nil && r.err == nil {
+		_, err = r.out.Write(append(line, '\n'))
+	}
+	if r.err == nil {
+		r.err = err
+	}
+	return e.Call
+}
+
+// Sum is a digest of what must stay the same of an event: its key, value, headers and timestamp.
+func Sum(e *layby.Event) string {
+	h := sha256.New()
+	field := func(b []byte) {
+		size := int64(len(b))
+		if b == nil {
+			size = -1
+		}
+		h.Write(binary.AppendVarint(nil, size))
+		h.Write(b)
+	}
+	field(e.Key)
+	field(e.Value)
+	for _, header := range e.Headers {
+		field([]byte(header.Key))
+		field(header.Value)
+	}
+	h.Write(binary.AppendVarint(nil, e.Timestamp.UnixMilli()))
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
