@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -82,7 +84,7 @@ type Consumer struct {
 	stopping bool
 	wg       sync.WaitGroup  // lanes that are being acquired again
 	versions map[int32]int64 // of the rows of lanes for which Postgres lost commits (R10)
-	lastGood group.Generation
+	leaving  map[*lane]bool  // taken from lanes, until they have been let go
 
 	interrupted atomic.Bool
 	notified    chan struct{}
@@ -110,7 +112,8 @@ func New(o Options) (*Consumer, error) {
 		o.Instance = fmt.Sprintf("%s-%d", host, os.Getpid())
 	}
 	c := &Consumer{
-		cfg: o.Config, opts: o, store: o.Store, ghosts: newGhosts(), lanes: map[int32]*lane{}, owned: map[int32]bool{},
+		cfg: o.Config, opts: o, store: o.Store, ghosts: newGhosts(), lanes: map[int32]*lane{}, leaving: map[*lane]bool{},
+		owned:    map[int32]bool{},
 		versions: map[int32]int64{},
 		notified: make(chan struct{}, 1),
 		log:      o.Logger.With(slog.String("consumer", o.Config.Group)),
@@ -221,18 +224,26 @@ func (c *Consumer) stop(grace time.Duration) {
 // letGo releases partitions, all of them for nil, and waits until they are.
 func (c *Consumer) letGo(ctx context.Context, partitions []int32, wait time.Duration) {
 	var going sync.WaitGroup
-	for _, ln := range c.take(partitions) {
+	for _, ln := range c.take(partitions, true) {
 		going.Add(1)
 		go func() {
 			defer going.Done()
 			ln.release(ctx, wait)
+			c.gone(ln)
 		}()
 	}
 	going.Wait()
 }
 
-// take removes lanes from the consumer's.
-func (c *Consumer) take(partitions []int32) []*lane {
+// gone forgets a lane that was let go.
+func (c *Consumer) gone(ln *lane) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.leaving, ln)
+}
+
+// take removes lanes from the consumer's. Those that are leaving are remembered until they are gone.
+func (c *Consumer) take(partitions []int32, leaving bool) []*lane {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if partitions == nil {
@@ -246,9 +257,19 @@ func (c *Consumer) take(partitions []int32) []*lane {
 		if ln := c.lanes[p]; ln != nil {
 			out = append(out, ln)
 			delete(c.lanes, p)
+			if leaving {
+				c.leaving[ln] = true
+			}
 		}
 	}
 	return out
+}
+
+// held lists the lanes, and those that are let go and still ours meanwhile: their handlers run under the same lease.
+func (c *Consumer) held() []*lane {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.AppendSeq(slices.Collect(maps.Keys(c.leaving)), maps.Values(c.lanes))
 }
 
 // all lists the lanes.
@@ -302,7 +323,7 @@ func (c *Consumer) revoked(ctx context.Context, partitions []int32) {
 func (c *Consumer) lost(partitions []int32) {
 	c.interrupt(true)
 	var ended sync.WaitGroup
-	for _, ln := range c.take(partitions) {
+	for _, ln := range c.take(partitions, false) {
 		ln.log.LogAttrs(context.Background(), slog.LevelWarn, "the partition was lost")
 		ended.Go(ln.abandon)
 	}

@@ -58,9 +58,8 @@ type lane struct {
 
 	held struct {
 		sync.Mutex
-		results  []ordering.Result       // of handlers that ended while the lease had lapsed
-		returned []*ordering.Work        // stuck handlers that came back behind them
-		void     map[*ordering.Work]bool // stuck handlers whose result counts for nothing, until they come back
+		results  []ordering.Result // of handlers that ended while the lease had lapsed
+		returned []*ordering.Work  // stuck handlers that came back behind them
 	}
 	asked int64 // the last command that was read when more may be behind it; pollCommands' own
 	again bool  // it is being let go to be acquired again; guarded by the consumer's mu
@@ -299,8 +298,8 @@ func (ln *lane) show() {
 	}
 }
 
-// deliver takes results of handlers from the pool. While the lease has lapsed they wait for the next good heartbeat:
-// under the same member and generation they count, else they are void (R9).
+// deliver takes results of handlers from the pool. While the lease has lapsed they wait for the next good heartbeat. It is one
+// of the same member, or the tenure would have ended: so nobody else had the partition meanwhile, and they count (R9).
 func (ln *lane) deliver(results []ordering.Result) {
 	ln.held.Lock()
 	defer ln.held.Unlock()
@@ -324,23 +323,17 @@ func (ln *lane) returned(w *ordering.Work) {
 		ln.ghostBack(w)
 	case len(ln.held.results) > 0:
 		ln.held.returned = append(ln.held.returned, w)
-	case ln.held.void[w]:
-		delete(ln.held.void, w)
-		ln.box.put(func(d *delivery) { d.Results = append(d.Results, ordering.Result{Work: w, Verdict: ordering.NotRun}) })
 	default:
 		ln.box.put(func(d *delivery) { d.Returned = append(d.Returned, w) })
 	}
 }
 
 // renewed goes on after a good heartbeat.
-func (ln *lane) renewed(same bool) {
+func (ln *lane) renewed() {
 	ln.lease(true)
 	ln.held.Lock()
 	results, returned := ln.held.results, ln.held.returned
 	ln.held.results, ln.held.returned = nil, nil
-	if !same {
-		results, returned = ln.annul(results, returned)
-	}
 	if len(results) > 0 || len(returned) > 0 {
 		ln.box.put(func(d *delivery) {
 			d.Results = append(d.Results, results...)
@@ -349,24 +342,6 @@ func (ln *lane) renewed(same bool) {
 	}
 	ln.held.Unlock()
 	ln.works.Renewed()
-}
-
-// annul makes results void: their events are as if they had not run. That a handler is stuck counts for nothing either, but
-// its event is not free before it has come back.
-func (ln *lane) annul(results []ordering.Result, returned []*ordering.Work) (void []ordering.Result, rest []*ordering.Work) {
-	for _, r := range results {
-		if r.Verdict == ordering.Stuck && !slices.Contains(returned, r.Work) {
-			if ln.held.void == nil {
-				ln.held.void = map[*ordering.Work]bool{}
-			}
-			ln.held.void[r.Work] = true
-			continue
-		}
-		returned = slices.DeleteFunc(returned, func(w *ordering.Work) bool { return w == r.Work })
-		r.Verdict = ordering.NotRun
-		void = append(void, r)
-	}
-	return void, returned
 }
 
 // records takes what a poll brought; it is called from the poll loop.

@@ -89,15 +89,11 @@ func (c *Consumer) fetchError(partition int32, topic string, err error) {
 }
 
 // renewed tells the lanes of a good heartbeat.
-func (c *Consumer) renewed(g group.Generation) {
+func (c *Consumer) renewed() {
 	c.interrupt(false)
-	c.mu.Lock()
-	same := g == c.lastGood
-	c.lastGood = g
-	c.mu.Unlock()
-	for _, ln := range c.all() {
+	for _, ln := range c.held() {
 		if ln.started.Load() {
-			ln.renewed(same)
+			ln.renewed()
 		}
 	}
 }
@@ -107,7 +103,7 @@ func (c *Consumer) lapsed() {
 	c.interrupt(true)
 	c.log.LogAttrs(context.Background(), slog.LevelWarn, "the lease has lapsed: no heartbeat was answered in time; nothing starts until one is",
 		slog.Duration("session_timeout", c.cfg.SessionTimeout))
-	for _, ln := range c.all() {
+	for _, ln := range c.held() {
 		if ln.started.Load() {
 			ln.lease(false)
 			ln.works.Cancel(errLapsed)

@@ -1,6 +1,9 @@
 package simulation
 
 import (
+	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,7 +37,7 @@ func TestFound(t *testing.T) {
 			story(t, p())
 		})
 	}
-	t.Run("a handler is stuck while a rebalance outlasts the lease", stuckInARebalance)
+	t.Run("the lease lapses while a partition is let go", lapsedWhileLeaving)
 }
 
 // story plays a plan in which nothing may go wrong.
@@ -104,35 +107,42 @@ func ghost() *plan {
 	return p
 }
 
-// stuckInARebalance has a rebalance wait for a member that died, longer than the lease of the other, which keeps its partition.
-// That a handler of the old generation got stuck meanwhile counts for nothing.
-func stuckInARebalance(t *testing.T) {
+// lapsedWhileLeaving has a rebalance wait for a member that died for almost as long as the lease of another one lasts, which
+// then lets a partition go. When its lease lapses meanwhile, the handler there is told to stop as all others are, and what it
+// says is known once the lease is good again: the next owner need not wait for the end of the time for handlers.
+func lapsedWhileLeaving(t *testing.T) {
 	t.Parallel()
-	p := quiet(2, 2)
-	p.setup.handlerTimeout = 200 * time.Millisecond
-	for i := range int32(2) { // one of them is the member's that lives on
+	p := quiet(1, 4)
+	p.setup.handlerTimeout = 2 * time.Second
+	for i := range int32(4) {
 		p.events = append(p.events, planned{
-			at: 4900 * time.Millisecond, topic: "a", partition: i, resource: "r" + string('0'+i), script: script{kind: deaf, fails: 1, takes: 4 * time.Second},
+			at: 4600 * time.Millisecond, topic: "a", partition: i, resource: "r" + string('0'+i), script: script{kind: succeeds, takes: 900 * time.Millisecond},
 		})
 	}
-	p.faults = []fault{ // the group hears once more of the member that dies, after the other was told of the rebalance
-		{at: 3100 * time.Millisecond, kind: addMember},
-		{at: 3150 * time.Millisecond, takes: 100 * time.Millisecond, kind: kafkaWeather, weather: weather{unanswered: 1}},
-		{at: 3250 * time.Millisecond, takes: time.Minute, kind: crash},
+	p.faults = []fault{
+		{at: 100 * time.Millisecond, kind: addMember},
+		{at: 2950 * time.Millisecond, takes: time.Minute, kind: crash, host: 1},
+		{at: 4950 * time.Millisecond, takes: 200 * time.Millisecond, kind: kafkaWeather, weather: weather{delay: 200 * time.Millisecond}},
+	}
+	for range 3 {
+		p.faults = append(p.faults, fault{at: 3100 * time.Millisecond, kind: addMember})
 	}
 	out := story(t, p)
-	first, again := "", false // who had the first call, and whether it called again without having spent an attempt
+	calls, cancelled := map[string]bool{}, 0 // of the member whose lease lapses
 	for _, e := range out.log {
 		switch {
-		case e.Kind != verify.KindStarted:
-		case first == "":
-			first = e.Member
-		case e.Member == first && e.Attempt == 1:
-			again = true
+		case e.Kind == verify.KindStarted && e.Member == "m01" && len(calls) < 2:
+			calls[e.Call] = true
+		case e.Kind == verify.KindEnded && calls[e.Call] && e.Outcome == verify.OutcomeCancelled:
+			cancelled++
 		}
 	}
-	if !again {
-		t.Errorf("the handler that was stuck has spent an attempt\n%s", out.text)
+	if cancelled != 2 {
+		t.Errorf("%d handlers were told to stop, expected that of the partition that stays and that of the one that goes\n%s", cancelled, out.text)
+	}
+	moved := regexp.MustCompile(`(\S+)s m0[3-9] level=INFO msg="partition running" .*partition=[01] `).FindStringSubmatch(out.text)
+	if at, err := strconv.ParseFloat(strings.Join(moved[min(1, len(moved)):], ""), 64); err != nil || at > 5.6 {
+		t.Errorf("the partition that goes has its next owner at %v, %v\n%s", moved, err, out.text)
 	}
 }
 

@@ -90,8 +90,9 @@ type Callbacks struct {
 	// FetchError says that a partition of a topic is read no further: its offset is out of range, data was lost, the
 	// topic is another one than before, or reading is not allowed. It comes once; only Consume reads on.
 	FetchError func(partition int32, topic string, err error)
-	// Renewed follows each good heartbeat, Lapsed the end of the lease.
-	Renewed func(g Generation)
+	// Renewed follows each good heartbeat, Lapsed the end of the lease. Whatever lanes are ours at a good heartbeat have been
+	// ours without a break: those of another membership were lost before.
+	Renewed func()
 	Lapsed  func()
 }
 

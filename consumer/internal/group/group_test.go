@@ -87,7 +87,7 @@ func callbacks() Callbacks {
 	return Callbacks{
 		Joined: func(*Group) {}, Assigned: func(int32) {}, Revoked: func(context.Context, []int32) {}, Lost: func([]int32) {},
 		Records: func(int32, string, []*kgo.Record) {}, FetchError: func(int32, string, error) {},
-		Renewed: func(Generation) {}, Lapsed: func() {},
+		Renewed: func() {}, Lapsed: func() {},
 	}
 }
 

@@ -15,12 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Generation is a membership: what a good heartbeat was answered under.
-type Generation struct {
-	Member string
-	Number int32
-}
-
 // Lease says whether handlers may start (R9): a heartbeat that was sent less than the session timeout ago was answered
 // without error. Its clock goes on while the machine sleeps. The client's own heartbeats don't show how they were
 // answered, so these are our own.
@@ -29,7 +23,7 @@ type Lease struct {
 	group   string
 	session time.Duration
 	every   time.Duration
-	renewed func(Generation)
+	renewed func()
 	lapsed  func()
 	holds   func(member string) bool // no lane is held under another member id
 	now     func() time.Duration     // the machine's uptime, its sleep included
@@ -198,7 +192,7 @@ func (l *Lease) answered(a answer) bool {
 	l.good = make(chan struct{})
 	l.mu.Unlock()
 	l.joined.Store(true)
-	l.renewed(Generation{Member: a.member, Number: a.generation})
+	l.renewed()
 	return true
 }
 

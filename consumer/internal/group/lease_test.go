@@ -30,7 +30,7 @@ func TestALeaseEndsWhileHeartbeatsAreNotAnswered(t *testing.T) {
 		<-joined
 		began := time.Now()
 		l := newLease(client, Config{Group: "g", SessionTimeout: time.Minute, Heartbeat: 10 * time.Second, Uptime: func() time.Duration { return time.Since(began) + time.Hour }},
-			Callbacks{Renewed: func(Generation) {}, Lapsed: func() {}}, func(string) bool { return true })
+			Callbacks{Renewed: func() {}, Lapsed: func() {}}, func(string) bool { return true })
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
