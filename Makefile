@@ -48,6 +48,7 @@ integration: ## Run the tests against real Kafka and Postgres
 proof: ## The long version: a wider search, fuzzing, the integration tests again and again
 	LAYBY_PROOF=1 TIMEOUT=2h scripts/test.sh search
 	LAYBY_PROOF=1 SEEDS=1000 TIMEOUT=2h scripts/test.sh simulation
+	RACE=1 SEEDS=200 TIMEOUT=2h scripts/test.sh simulation
 	scripts/fuzz.sh $(FUZZ_TIME)
 	LAYBY_PROOF=1 COUNT=$(REPETITION) TIMEOUT=1h scripts/test.sh integration
 

@@ -196,13 +196,3 @@ func (w *world) closed(database, sql string) {
 		w.pool.Reset()
 	}
 }
-
-// exec runs statements as one transaction.
-func (w *world) exec(sql string) {
-	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	if _, err := w.pool.Exec(ctx, sql); err != nil {
-		w.t.Fatalf("%s: %v", sql, err)
-	}
-}

@@ -11,6 +11,7 @@
 #   COUNT=3        run each test that often       RUN=TestX      only tests that match
 #   JOBS=2         binaries at the same time      TIMEOUT=10m    of each binary
 #   SEEDS=200      of the simulation              FROM=1         the first of them
+#   RACE=1         search and simulation with the race detector, too: the simulation's goroutines run in another order then
 set -u -o pipefail
 cd "$(dirname "$0")/.."
 
@@ -45,7 +46,7 @@ name() { # kind and import path -> a file name
 
 compile() { # kind import-path
   local race=-race file
-  case $1 in search | simulation) race= ;; esac
+  case $1 in search | simulation) [ "${RACE:-}" = 1 ] || race= ;; esac
   file=$out/$(name "$1" "$2")
   # shellcheck disable=SC2086 # no flag at all when race is empty
   if ! go test $race -c -o "$file.test" "$2" >"$file.log" 2>&1; then
