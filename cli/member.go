@@ -180,6 +180,9 @@ func (m *member) notices() string {
 	})
 	var texts []string
 	for _, g := range gates {
+		if g.Dependency == consumer.Person {
+			continue // the notices say more
+		}
 		texts = append(texts, fmt.Sprintf("nothing of the route %q starts since %s: %s is away",
 			g.Route, g.Since.Format(time.RFC3339), g.Dependency))
 	}

@@ -87,6 +87,10 @@ func TestTheSQLOfTheDocumentsRuns(t *testing.T) {
 	opts, pool, schema := database(t)
 	dropRoles(t, pool, schema)
 	try(t, valid, opts, "migrate", "up").expect(t, exitDone, "applied", "")
+	row := "insert into " + schema + ".partitions (consumer, partition, cluster_id, owner, partition_count) values ('orders', 0, 'k', gen_random_uuid(), 1)"
+	if _, err := pool.Exec(t.Context(), row); err != nil {
+		t.Fatal(err)
+	}
 	operations, err := os.ReadFile("../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)

@@ -84,6 +84,7 @@ type Consumer struct {
 	stopping bool
 	wg       sync.WaitGroup  // lanes that are being acquired again
 	versions map[int32]int64 // of the rows of lanes for which Postgres lost commits (R10)
+	pauses   []parking.Pause // as they are known
 	leaving  map[*lane]bool  // taken from lanes, until they have been let go
 
 	interrupted atomic.Bool
@@ -388,6 +389,9 @@ type Gate struct {
 	Since      time.Time
 }
 
+// Person stands for a dependency where somebody has paused the route.
+const Person = "person"
+
 // Gates lists the closed gates, one for each route and dependency.
 func (c *Consumer) Gates() []Gate {
 	c.mu.Lock()
@@ -398,6 +402,9 @@ func (c *Consumer) Gates() []Gate {
 	}
 	var out []Gate
 	for _, g := range workers.Gates() {
+		if g.ByHand {
+			out = append(out, Gate{Route: g.Name, Dependency: Person, Since: g.Since})
+		}
 		for dependency := range g.Away {
 			out = append(out, Gate{Route: g.Name, Dependency: dependency, Since: g.Since})
 		}

@@ -3,6 +3,8 @@ package consumer
 import (
 	"fmt"
 	"time"
+
+	"github.com/layby-go/layby/parking"
 )
 
 // Waits says why the consumer starts nothing: it has not joined its group, or no heartbeat is answered. It is "" while it
@@ -35,7 +37,22 @@ func (c *Consumer) Notices() []string {
 	if c.Waits() == "" && len(c.Statuses()) == 0 {
 		out = append(out, "no partition is assigned to this member: others have them all")
 	}
+	for _, p := range c.Pauses() {
+		out = append(out, pauseText(p))
+	}
 	return append(out, c.growth.notices()...)
+}
+
+// pauseText says what is paused, why, by whom and for how long.
+func pauseText(p parking.Pause) string {
+	what, until := "the consumer", "until it is resumed"
+	if p.Route != "" {
+		what = fmt.Sprintf("route %q", p.Route)
+	}
+	if !p.Until.IsZero() {
+		until = "until " + p.Until.Format(time.RFC3339)
+	}
+	return fmt.Sprintf("%s is paused by %s %s: %s", what, p.Who, until, p.Reason)
 }
 
 // Stuck says how many handlers ignore that their context has ended, and how long ago the first of them was given up.

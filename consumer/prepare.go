@@ -30,6 +30,11 @@ func (c *Consumer) prepare(ctx context.Context) error {
 	c.mu.Lock()
 	c.pool = workers
 	c.mu.Unlock()
+	paused, err := c.store.Pauses(ctx, c.cfg.Group) // before anything starts
+	if err != nil {
+		return err
+	}
+	c.pause(paused)
 	var tiers, orphans []string
 	for _, t := range c.tiers {
 		if isOrphan(t) {

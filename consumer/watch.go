@@ -104,6 +104,7 @@ func (c *Consumer) pollCommands(ctx context.Context) {
 		case <-tick.C:
 		case <-c.notified:
 		}
+		c.readPauses(ctx)
 		for _, ln := range c.all() {
 			if ln.started.Load() {
 				ln.fetchCommands(ctx)

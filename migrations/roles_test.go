@@ -44,7 +44,7 @@ func TestRightsOfTheRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(tables) != 9 {
+	if err != nil || len(tables) != 10 {
 		t.Fatalf("tables %v, %v", tables, err)
 	}
 	app, viewer, operator := schema+"_app", schema+"_viewer", schema+"_operator"
@@ -71,6 +71,9 @@ func TestRightsOfTheRoles(t *testing.T) {
 		"select {{schema}}.hold('orders', 'x', 'r', 0)":                               {app, operator},
 		"select {{schema}}.hold('orders', '\\x00'::bytea, 'r', 0)":                    {app, operator},
 		"select {{schema}}.release('orders', 'held', 'r')":                            {app, operator},
+		"select {{schema}}.pause_consumer('orders', 'r')":                             {app, operator},
+		"select {{schema}}.resume_consumer('orders', 'r')":                            {app, operator},
+		"select * from {{schema}}.pauses":                                             {app, operator, viewer},
 		"select {{schema}}.as_json(value) from {{schema}}.dead_letters":               {app, operator, viewer},
 		"select {{schema}}.take_partition('o', 0, 'k', gen_random_uuid(), 1, 0, 'i')": {app},
 		"select {{schema}}.resize('o', 1, '{}')":                                      {app},
@@ -111,6 +114,7 @@ func fill(t *testing.T, pool *pgxpool.Pool, schema string) {
 			state, policy, attempt, error_class, error_text, fingerprint, has_bytes)
 		values ('orders', 0, 1, 'x', 't', gen_random_uuid(), 0, 0, '', 'dead', 'hold', 1, 'E', 'e', 'f', true);
 		insert into {{schema}}.parked_resources (consumer, partition, resource, held_by_hand) values ('orders', 0, 'held', true);
+		insert into {{schema}}.pauses (consumer, reason) values ('orders', 'r');
 		select {{schema}}.discard(id, 'r') from {{schema}}.dead_letters`, schema))
 }
 

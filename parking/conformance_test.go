@@ -30,6 +30,9 @@ type side interface {
 	database() parking.Database
 	// ask asks for a command: about the letter of a place, or about a resource. It returns the command's id.
 	ask(kind ordering.CommandKind, consumer string, at letterAt, resource string, partition int32, reason string) (int64, error)
+	// pause pauses a consumer or a route of it, resume ends that.
+	pause(consumer, reason, route string, until time.Time) error
+	resume(consumer, reason, route string) error
 	// letters and commands are what a person reads of a consumer.
 	letters(consumer string) []letter
 	commands(consumer string) []command
@@ -121,6 +124,20 @@ func (r *postgres) ask(kind ordering.CommandKind, consumer string, at letterAt, 
 	return id, err
 }
 
+func (r *postgres) pause(consumer, reason, route string, until time.Time) error {
+	var at *time.Time
+	if !until.IsZero() {
+		at = &until
+	}
+	_, err := r.pool.Exec(r.t.Context(), r.sql("select {{schema}}.pause_consumer($1, $2, $3, $4)"), consumer, reason, route, at)
+	return err
+}
+
+func (r *postgres) resume(consumer, reason, route string) error {
+	_, err := r.pool.Exec(r.t.Context(), r.sql("select {{schema}}.resume_consumer($1, $2, $3)"), consumer, reason, route)
+	return err
+}
+
 func (r *postgres) letters(consumer string) (out []letter) {
 	rows, err := r.pool.Query(r.t.Context(), r.sql(`select partition, topic_id, source_offset, seq, resource, topic, event_type, state,
 		policy = 'advance', attempt, deaths, error_class, error_text, has_bytes, settled_at is not null, key, value, headers_raw,
@@ -188,6 +205,14 @@ func newTwin() *twin {
 }
 
 func (w *twin) database() parking.Database { return w.db }
+
+func (w *twin) pause(consumer, reason, route string, until time.Time) error {
+	return w.PauseConsumer(consumer, reason, route, until)
+}
+
+func (w *twin) resume(consumer, reason, route string) error {
+	return w.ResumeConsumer(consumer, reason, route)
+}
 
 func (w *twin) ask(kind ordering.CommandKind, consumer string, at letterAt, resource string, partition int32, reason string) (int64, error) {
 	id := int64(0)

@@ -30,6 +30,8 @@ type Database interface {
 	WaitingIn(ctx context.Context, consumer, tier string) (int, error)
 	// Lanes are the rows of a consumer's lanes, by partition.
 	Lanes(ctx context.Context, consumer string) ([]LaneRow, error)
+	// Pauses are those of a consumer that last, by their routes.
+	Pauses(ctx context.Context, consumer string) ([]Pause, error)
 	// Resize moves the lanes of a consumer to another number of partitions: to more when all below the cuts is settled or
 	// recorded and no resource is held behind another lane, to fewer when none of its resources waits. The topics are those that
 	// grew: each lane must have a cut of each.
@@ -79,6 +81,15 @@ const (
 type Place struct {
 	Consumer  string
 	Partition int32
+}
+
+// Pause is a consumer, or a route of one, that a person has paused.
+type Pause struct {
+	Route  string // its type; empty for all of the consumer
+	Reason string
+	Who    string // the person, or the database user
+	Since  time.Time
+	Until  time.Time // zero: until a person resumes it
 }
 
 // Owned is a lane's row as the fence sees it.

@@ -73,6 +73,20 @@ func (p *postgres) Lanes(ctx context.Context, consumer string) ([]LaneRow, error
 	})
 }
 
+func (p *postgres) Pauses(ctx context.Context, consumer string) ([]Pause, error) {
+	rows, err := p.pool.Query(ctx, p.sql.pauses, consumer)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (out Pause, err error) {
+		var until *time.Time
+		if err = row.Scan(&out.Route, &out.Reason, &out.Who, &out.Since, &until); err == nil && until != nil {
+			out.Until = *until
+		}
+		return out, err
+	})
+}
+
 // places reads partitions.sources and partitions.tiers.
 func places(inSources, inTiers []byte) (sources map[string]SourcePlace, tiers map[string]TierPlace, err error) {
 	if err := json.Unmarshal(inSources, &sources); err != nil {

@@ -101,6 +101,15 @@ func (s *Store) Lanes(ctx context.Context, consumer string) ([]LaneRow, error) {
 	return list, nil
 }
 
+// Pauses are those of a consumer that last, by their routes.
+func (s *Store) Pauses(ctx context.Context, consumer string) ([]Pause, error) {
+	list, err := s.db.Pauses(ctx, consumer)
+	if err != nil {
+		return nil, fmt.Errorf("read the pauses of %s: %w", consumer, err)
+	}
+	return list, nil
+}
+
 // Rewind has a lane read a source topic again from an offset on: all that lies there runs once more, in its order, what
 // waits included. Replays that wait and dead letters stay as they are. Whoever owns the lane is fenced off. An error that
 // is ErrFenced says that the lane's row has changed since it was read, and nothing else has.

@@ -25,7 +25,8 @@ begin
         if r in (app, operator) then
             execute format('grant execute on function {{schema}}.replay, {{schema}}.discard, {{schema}}.advance,
                 {{schema}}.hold(text, text, text, integer), {{schema}}.hold(text, bytea, text, integer),
-                {{schema}}.release(text, text, text, integer), {{schema}}.release(text, bytea, text, integer), {{schema}}.rewind to %I', r);
+                {{schema}}.release(text, text, text, integer), {{schema}}.release(text, bytea, text, integer), {{schema}}.rewind,
+                {{schema}}.pause_consumer, {{schema}}.resume_consumer to %I', r);
         end if;
         if r = app then
             execute format('grant insert, update, delete on {{schema}}.parked_resources, {{schema}}.parked_events to %I', r);

@@ -73,6 +73,10 @@ func (c *connection) Lanes(ctx context.Context, consumer string) ([]parking.Lane
 	return through(ctx, c, "Lanes", func(t *transaction) ([]parking.LaneRow, error) { return t.rows(consumer), nil })
 }
 
+func (c *connection) Pauses(ctx context.Context, consumer string) ([]parking.Pause, error) {
+	return through(ctx, c, "Pauses", func(t *transaction) ([]parking.Pause, error) { return t.pausesOf(consumer), nil })
+}
+
 func (c *connection) Rewind(ctx context.Context, r parking.Rewind) (parking.Rewound, error) {
 	return through(ctx, c, "Rewind", func(t *transaction) (parking.Rewound, error) { return t.rewind(r) })
 }

@@ -21,7 +21,10 @@ type data struct {
 	byPlace   map[letterKey]int64 // ids of letters
 	commands  map[int64]Command
 	audit     map[int64]Audit
+	pauses    map[pauseKey]parking.Pause
 }
+
+type pauseKey struct{ consumer, route string }
 
 type resourceKey struct {
 	place
@@ -67,6 +70,7 @@ func newData() *data {
 	return &data{
 		lanes: map[place]lane{}, resources: map[resourceKey]ordering.ResourceState{}, parkedAt: map[resourceKey]time.Time{}, events: map[eventKey]event{},
 		letters: map[int64]Letter{}, byPlace: map[letterKey]int64{}, commands: map[int64]Command{}, audit: map[int64]Audit{},
+		pauses: map[pauseKey]parking.Pause{},
 	}
 }
 
@@ -75,6 +79,7 @@ func (d *data) clone() *data {
 	return &data{
 		lanes: maps.Clone(d.lanes), resources: maps.Clone(d.resources), parkedAt: maps.Clone(d.parkedAt), events: maps.Clone(d.events),
 		letters: maps.Clone(d.letters), byPlace: maps.Clone(d.byPlace), commands: maps.Clone(d.commands), audit: maps.Clone(d.audit),
+		pauses: maps.Clone(d.pauses),
 	}
 }
 

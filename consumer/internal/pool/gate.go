@@ -28,10 +28,11 @@ const (
 	gateAsking
 	gateProbing
 	gateRamping
+	gateByHand // a person keeps it closed: nothing probes
 )
 
 func (s gateState) String() string {
-	return [...]string{"open", "closed", "probe", "probing", "ramp_up"}[s]
+	return [...]string{"open", "closed", "probe", "probing", "ramp_up", "paused"}[s]
 }
 
 // gate keeps the events of a route back while what they depend on is away (R15). It is one gate for all dependencies
@@ -57,8 +58,10 @@ type gate struct {
 type GateStatus struct {
 	Route int32
 	Name  string
-	// State is closed, probe (waiting for an event to probe with), probing or ramp_up.
+	// State is closed, probe (waiting for an event to probe with), probing, ramp_up, or paused by a person.
 	State string
+	// ByHand says that a person has closed it.
+	ByHand bool
 	// Away holds the dependencies and what their errors said.
 	Away  map[string]string
 	Since time.Time
@@ -78,7 +81,7 @@ func (p *Pool) Gates() []GateStatus {
 		if g.state == gateOpen {
 			continue
 		}
-		s := GateStatus{Route: g.route, Name: p.name(g.route), State: g.state.String(), Since: g.since, Limit: g.limit}
+		s := GateStatus{Route: g.route, Name: p.name(g.route), State: g.state.String(), Since: g.since, Limit: g.limit, ByHand: g.state == gateByHand}
 		s.Away = make(map[string]string, len(g.away))
 		for dependency, text := range g.away {
 			s.Away[dependency] = text
@@ -94,7 +97,7 @@ func (p *Pool) Gates() []GateStatus {
 // introduce tells a new lane of a gate.
 func (g *gate) introduce(l *Lane) {
 	switch g.state {
-	case gateClosed, gateProbing:
+	case gateClosed, gateProbing, gateByHand:
 		l.cb.Gate(ordering.Gate{Route: g.route, State: ordering.GateClosed})
 	case gateAsking:
 		l.cb.Gate(ordering.Gate{Route: g.route, State: ordering.GateClosed})
@@ -159,7 +162,7 @@ func (p *Pool) gateVerdict(r *run, j judged, now time.Time) []delivery {
 	silent := j.verdict == ordering.Stuck || (j.failure != nil && j.failure.Class == layby.ClassTimeout)
 	switch {
 	case j.verdict == ordering.Unavailable:
-		if g.state == gateAsking || (g.state == gateProbing && !probe) || (g.state == gateClosed) {
+		if g.state == gateAsking || (g.state == gateProbing && !probe) || g.state == gateClosed || g.state == gateByHand {
 			return nil // it started before the gate closed
 		}
 		return p.shut(g, j, now)
@@ -211,12 +214,38 @@ func (p *Pool) shut(g *gate, j judged, now time.Time) []delivery {
 	}
 	p.tell(g, ordering.GateClosed)
 	p.poke()
-	var back []delivery
+	return g.giveBack()
+}
+
+// giveBack returns what waits for the gate to ramp up to its lanes.
+func (g *gate) giveBack() (back []delivery) {
 	for _, h := range g.held {
 		back = append(back, h.lane.notRun([]*ordering.Work{h.work}))
 	}
 	g.held, g.limit, g.good = nil, 0, 0
 	return back
+}
+
+// Pause closes the gates of those routes for which a person wants it, whatever their dependencies do, and opens those that
+// were closed so before. Handlers that run go on to their end.
+func (p *Pool) Pause(wanted func(route int) bool, now time.Time) {
+	p.mu.Lock()
+	var back []delivery
+	for i := range p.gates {
+		g := &p.gates[i]
+		switch by := g.state == gateByHand; {
+		case wanted(i) && !by:
+			g.state, g.since = gateByHand, now
+			g.shut.Store(true)
+			clear(g.away)
+			p.tell(g, ordering.GateClosed)
+			back = append(back, g.giveBack()...)
+		case !wanted(i) && by:
+			p.rampUp(g, now)
+		}
+	}
+	p.mu.Unlock()
+	p.deliver(back...)
 }
 
 // probes asks the lanes for an event where a probe is due, and says when the next one is. The caller holds mu.

@@ -123,6 +123,43 @@ func TestAGateClosesIsProbedAndOpens(t *testing.T) {
 	})
 }
 
+// R15, G9: a gate that a person has closed is not probed, whatever its dependency does, and opens when they say so.
+func TestAPersonClosesAGate(t *testing.T) {
+	for name, away := range map[string]error{"in use": nil, "whose dependency is away": layby.Unavailable("stock", errors.New("no route"))} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				d := &dependency{}
+				d.slow.Store(int64(10 * time.Millisecond))
+				d.set(away)
+				p := start(t, 1, d.handle)
+				l := &gated{lane: newLane(t, p)}
+				l.Submit(works(5))
+				l.until(5 * time.Millisecond) // one runs
+				p.Pause(func(int) bool { return true }, time.Now())
+				l.until(time.Minute)
+				if n := d.calls.Load(); n != 1 {
+					t.Errorf("%d calls, want the one that ran when it was paused", n)
+				}
+				late := &gated{lane: newLane(t, p)}
+				late.Submit(works(1))
+				late.until(time.Second)
+				if g := p.Gates(); len(g) != 1 || g[0].State != "paused" || !g[0].ByHand || len(late.waiting) != 1 {
+					t.Errorf("gates %+v, %d works of a new lane wait", g, len(late.waiting))
+				}
+				d.set(nil)
+				p.Pause(func(int) bool { return false }, time.Now())
+				for range 100 {
+					l.until(time.Millisecond)
+					late.until(time.Millisecond)
+				}
+				if l.done() != 5 || late.done() != 1 || len(p.Gates()) != 0 {
+					t.Errorf("%d of 5 and %d of 1 done, gates %+v", l.done(), late.done(), p.Gates())
+				}
+			})
+		})
+	}
+}
+
 func TestProbesWaitAsLongAsTheBreakerSays(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := &dependency{}
