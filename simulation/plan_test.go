@@ -166,6 +166,7 @@ func makePlan(seed uint64) *plan {
 		p.planGrowth(seed)
 	}
 	p.planUndoings()
+	p.planPauses()
 	return p
 }
 
@@ -306,9 +307,10 @@ func (p *plan) planFaults(r *rand.Rand) {
 
 // order is what a person does.
 type order struct {
-	at   time.Duration
-	kind string // replay, discard, advance, hold or release
-	n    int    // which letter, or which resource
+	at    time.Duration
+	kind  string        // replay, discard, advance, hold, release, pause or resume
+	n     int           // which letter, resource or route
+	lasts time.Duration // of a pause; 0 until it is resumed
 }
 
 func (p *plan) planOrders(r *rand.Rand) {
@@ -319,5 +321,22 @@ func (p *plan) planOrders(r *rand.Rand) {
 		p.orders = append(p.orders, order{
 			at: rand64(r, p.span.length), kind: pick(r, "replay", "replay", "replay", "discard", "advance", "hold", "release"), n: r.IntN(1000),
 		})
+	}
+}
+
+// pausesEvery is how seldom a person pauses the consumer or a route in a run.
+const pausesEvery = 9
+
+func (p *plan) planPauses() {
+	if p.seed%pausesEvery != pausesEvery/2 {
+		return
+	}
+	r := rand.New(rand.NewPCG(p.seed, 0x9a05e)) //nolint:gosec // a seed decides
+	for range 1 + r.IntN(6) {
+		o := order{at: rand64(r, p.span.length), kind: pick(r, "pause", "pause", "resume"), n: r.IntN(1000)}
+		if r.IntN(2) == 0 {
+			o.lasts = rand64(r, p.span.length/3)
+		}
+		p.orders = append(p.orders, o)
 	}
 }

@@ -94,10 +94,10 @@ func (p *plan) delays() []time.Duration {
 	return p.setup.tiers
 }
 
-// wait is how long an event may wait while nothing is in its way, 0 for as long as it likes: behind a person's hold, and
+// wait is how long an event may wait while nothing is in its way, 0 for as long as it likes: behind a person's hold or pause, and
 // where the source waits when max_span is full.
 func (p *plan) wait() time.Duration {
-	if p.setup.pauseWhenFull || slices.ContainsFunc(p.orders, func(o order) bool { return o.kind == "hold" }) {
+	if p.setup.pauseWhenFull || slices.ContainsFunc(p.orders, func(o order) bool { return o.kind == "hold" || o.kind == "pause" }) {
 		return 0
 	}
 	return 4*p.span.session + 2*time.Second

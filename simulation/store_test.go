@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/layby-go/layby/dls"
 	"github.com/layby-go/layby/ordering"
@@ -112,6 +113,14 @@ func (s *store) order(o *order) {
 		} else {
 			id, err = s.Release(group, resource, "as planned", memory.AnyPartition)
 		}
+	case "pause":
+		until := time.Time{}
+		if o.lasts > 0 {
+			until = time.Now().Add(o.lasts)
+		}
+		err = s.PauseConsumer(group, "as planned", routes[o.n%len(routes)], until)
+	case "resume":
+		err = s.ResumeConsumer(group, "as planned", routes[o.n%len(routes)])
 	default:
 		open := s.open()
 		if len(open) == 0 {
@@ -130,13 +139,19 @@ func (s *store) order(o *order) {
 	s.w.logs.say("-- a person: %s %d: command %d, %v", o.kind, o.n, id, err)
 }
 
+// routes are those that a person can pause; an empty one stands for all.
+var routes = []string{"", "pay", "*"}
+
 // open are the letters that somebody can still decide about.
 func (s *store) open() []memory.Letter {
 	return slices.DeleteFunc(s.Letters(), func(l memory.Letter) bool { return l.State != dls.Dead && l.State != dls.Awaiting })
 }
 
-// mend releases what is held by hand, and decides about most letters.
+// mend resumes what is paused, releases what is held by hand, and decides about most letters.
 func (s *store) mend() {
+	for _, route := range routes {
+		_ = s.ResumeConsumer(group, "mended", route)
+	}
 	for _, r := range s.Resources() {
 		if r.Hand {
 			_, _ = s.Release(group, r.Resource, "mended", r.Partition)
