@@ -193,7 +193,8 @@ func (m *member) handle(ctx context.Context, e *layby.Event) error {
 	m.w.busy.Add(1)
 	defer m.w.busy.Done()
 	var told atomic.Int64 // when it was told to stop: the engine's timers go on while the member is frozen
-	defer context.AfterFunc(ctx, func() { told.Store(time.Now().UnixNano()) })()
+	unheard := context.AfterFunc(ctx, func() { told.Store(time.Now().UnixNano()) })
+	defer unheard()
 	m.awake()
 	m.mu.Lock()
 	if m.dead {
@@ -207,12 +208,13 @@ func (m *member) handle(ctx context.Context, e *layby.Event) error {
 		m.w.wanted.Add(1)
 		return errDead
 	}
-	defer context.AfterFunc(ctx, func() {
+	forget := context.AfterFunc(ctx, func() {
 		m.w.busy.Add(1)
 		defer m.w.busy.Done()
 		m.awake()
 		m.w.journal.add(verify.Entry{Kind: verify.KindCancelled, Call: call})
-	})()
+	})
+	defer forget()
 	err := m.w.behave(ctx, e, runs)
 	m.awake()
 	if ctx.Err() != nil {
