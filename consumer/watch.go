@@ -37,7 +37,7 @@ func (c *Consumer) watch(ctx context.Context) {
 // count publishes the lanes' sizes.
 func (c *Consumer) count(ctx context.Context) {
 	c.metrics.pool(c.pool.Stats())
-	c.gates()
+	c.gates(ctx)
 	ctx, cancel := context.WithTimeout(ctx, countEvery)
 	defer cancel()
 	ends, err := c.group.Ends(ctx)
@@ -69,9 +69,11 @@ func (ln *lane) ask(answer func()) {
 }
 
 // gates publishes the gates: those that are closed, and those that were.
-func (c *Consumer) gates() {
+func (c *Consumer) gates(ctx context.Context) {
 	now := map[Gate]bool{}
+	var closed []parking.ClosedGate
 	for _, g := range c.Gates() {
+		closed = append(closed, parking.ClosedGate{Route: g.Route, Dependency: g.Dependency, Since: g.Since})
 		g.Since = time.Time{}
 		now[g] = true
 		c.metrics.gate(g.Route, g.Dependency, true)
@@ -79,6 +81,13 @@ func (c *Consumer) gates() {
 	for g := range c.closed {
 		if !now[g] {
 			c.metrics.gate(g.Route, g.Dependency, false)
+		}
+	}
+	if len(closed)+len(c.closed) > 0 {
+		ctx, cancel := context.WithTimeout(ctx, countEvery)
+		defer cancel()
+		if err := c.store.ShowGates(ctx, c.cfg.Group, c.opts.Instance, closed); err != nil {
+			c.log.LogAttrs(ctx, slog.LevelDebug, "could not show the closed gates", slog.Any("error", err))
 		}
 	}
 	c.closed = now

@@ -68,6 +68,10 @@ func (w *gateWorld) shut(m *member, closed bool) {
 		says := strings.Contains(body, `nothing of the route "gated" starts`)
 		return there && n == want && status == 200 && says == closed, fmt.Sprintf("the metric is %v, readyz says %d %s", n, status, body)
 	})
+	eventually(w.t, 20*time.Second, "so says layby status", func() (bool, string) {
+		out := w.run(0, "status")
+		return strings.Contains(out, "  away: 127.0.0.1:") == closed, out
+	})
 }
 
 // calledSince counts the calls of the gated orders since a moment.

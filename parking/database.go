@@ -32,6 +32,8 @@ type Database interface {
 	Lanes(ctx context.Context, consumer string) ([]LaneRow, error)
 	// Pauses are those of a consumer that last, by their routes.
 	Pauses(ctx context.Context, consumer string) ([]Pause, error)
+	// ShowGates has people see which gates of a process are closed, and none of its others.
+	ShowGates(ctx context.Context, consumer, instance string, closed []ClosedGate) error
 	// Resize moves the lanes of a consumer to another number of partitions: to more when all below the cuts is settled or
 	// recorded and no resource is held behind another lane, to fewer when none of its resources waits. The topics are those that
 	// grew: each lane must have a cut of each.
@@ -90,6 +92,13 @@ type Pause struct {
 	Who    string // the person, or the database user
 	Since  time.Time
 	Until  time.Time // zero: until a person resumes it
+}
+
+// ClosedGate is a route of which nothing starts in a process (R15).
+type ClosedGate struct {
+	Route      string
+	Dependency string // what is away
+	Since      time.Time
 }
 
 // Owned is a lane's row as the fence sees it.

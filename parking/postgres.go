@@ -87,6 +87,15 @@ func (p *postgres) Pauses(ctx context.Context, consumer string) ([]Pause, error)
 	})
 }
 
+func (p *postgres) ShowGates(ctx context.Context, consumer, instance string, closed []ClosedGate) error {
+	routes, dependencies, since := make([]string, len(closed)), make([]string, len(closed)), make([]time.Time, len(closed))
+	for i, g := range closed {
+		routes[i], dependencies[i], since[i] = columns.Text(g.Route, columns.Indexed), columns.Text(g.Dependency, columns.Indexed), g.Since
+	}
+	_, err := p.pool.Exec(ctx, p.sql.gates, consumer, instance, routes, dependencies, since)
+	return err
+}
+
 // places reads partitions.sources and partitions.tiers.
 func places(inSources, inTiers []byte) (sources map[string]SourcePlace, tiers map[string]TierPlace, err error) {
 	if err := json.Unmarshal(inSources, &sources); err != nil {

@@ -110,6 +110,14 @@ func (s *Store) Pauses(ctx context.Context, consumer string) ([]Pause, error) {
 	return list, nil
 }
 
+// ShowGates has people see which gates of a process are closed, and none of its others.
+func (s *Store) ShowGates(ctx context.Context, consumer, instance string, closed []ClosedGate) error {
+	if err := s.db.ShowGates(ctx, consumer, instance, closed); err != nil {
+		return fmt.Errorf("show the closed gates of %s: %w", consumer, err)
+	}
+	return nil
+}
+
 // Rewind has a lane read a source topic again from an offset on: all that lies there runs once more, in its order, what
 // waits included. Replays that wait and dead letters stay as they are. Whoever owns the lane is fenced off. An error that
 // is ErrFenced says that the lane's row has changed since it was read, and nothing else has.

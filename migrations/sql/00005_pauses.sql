@@ -68,7 +68,21 @@ end $$;
 comment on function {{schema}}.pause_consumer is 'has no event of a consumer, or of one of its routes, start until it is resumed or the time is over; returns the id of the audit row';
 comment on function {{schema}}.resume_consumer is 'ends a pause; returns the id of the audit row';
 
+create table {{schema}}.closed_gates (
+    consumer   text not null,
+    instance   text not null,
+    route      text not null,
+    dependency text not null,
+    since      timestamptz not null,
+    seen_at    timestamptz not null,
+    primary key (consumer, instance, route, dependency)
+);
+
+comment on table {{schema}}.closed_gates is 'What processes of a consumer wait for, as they said last: nothing of the route starts there while the dependency is away. What was seen more than half a minute ago is over.';
+comment on column {{schema}}.closed_gates.dependency is 'what is away; person where somebody has paused the route';
+
 -- +goose Down
+drop table {{schema}}.closed_gates;
 drop function {{schema}}.resume_consumer;
 drop function {{schema}}.pause_consumer;
 drop table {{schema}}.pauses;

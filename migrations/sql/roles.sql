@@ -29,7 +29,7 @@ begin
                 {{schema}}.pause_consumer, {{schema}}.resume_consumer to %I', r);
         end if;
         if r = app then
-            execute format('grant insert, update, delete on {{schema}}.parked_resources, {{schema}}.parked_events to %I', r);
+            execute format('grant insert, update, delete on {{schema}}.parked_resources, {{schema}}.parked_events, {{schema}}.closed_gates to %I', r);
             execute format('grant update (ended_at, handover, clean, version, written_at) on {{schema}}.partitions to %I', r);
             execute format('grant insert, update on {{schema}}.dead_letters to %I', r);
             execute format('grant insert on {{schema}}.dead_letter_attempts to %I', r);

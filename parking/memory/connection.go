@@ -77,6 +77,11 @@ func (c *connection) Pauses(ctx context.Context, consumer string) ([]parking.Pau
 	return through(ctx, c, "Pauses", func(t *transaction) ([]parking.Pause, error) { return t.pausesOf(consumer), nil })
 }
 
+// ShowGates does nothing: the engine does not read them.
+func (c *connection) ShowGates(ctx context.Context, _, _ string, _ []parking.ClosedGate) error {
+	return c.wire(ctx, "ShowGates", func() error { return nil })
+}
+
 func (c *connection) Rewind(ctx context.Context, r parking.Rewind) (parking.Rewound, error) {
 	return through(ctx, c, "Rewind", func(t *transaction) (parking.Rewound, error) { return t.rewind(r) })
 }
