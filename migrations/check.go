@@ -23,7 +23,8 @@ var ErrOldSchema = errors.New("the schema is not up to date")
 // ErrNewSchema says that the schema was migrated by a newer version.
 var ErrNewSchema = errors.New("the schema is newer than this version of layby")
 
-// Check returns nil when the schema is as this version needs it.
+// Check returns nil when the schema is as this version needs it, or newer and says that this version may still use it: so two
+// versions can run in one group while the one replaces the other.
 func Check(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 	applied, err := appliedVersions(ctx, pool, schema)
 	if err != nil {
@@ -41,8 +42,22 @@ func Check(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 	latest := known[len(known)-1].Version
 	for v := range applied {
 		if v > latest {
-			return fmt.Errorf("schema %s has migration %d, this version knows them up to %d (%w): run a newer layby", schema, v, latest, ErrNewSchema)
+			return understood(ctx, pool, schema, v, latest)
 		}
+	}
+	return nil
+}
+
+// understood says whether a program that knows the migrations up to latest may use a schema that has more.
+func understood(ctx context.Context, pool *pgxpool.Pool, schema string, has, latest int64) error {
+	var from int64
+	err := pool.QueryRow(ctx, Render("select {{schema}}.understood_from()", schema)).Scan(&from)
+	if err != nil {
+		return fmt.Errorf("read since which version schema %s is understood: %w", schema, err)
+	}
+	if from > latest {
+		return fmt.Errorf("schema %s has migration %d, and is understood by programs that know them up to %d; this version knows them up to %d (%w): run a newer layby",
+			schema, has, from, latest, ErrNewSchema)
 	}
 	return nil
 }

@@ -184,3 +184,27 @@ func TestUpWithoutTheRightToCreateRoles(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTeamsShareADatabase has two schemas in one database: the roles of one have no rights in the other.
+func TestTeamsShareADatabase(t *testing.T) {
+	pool, one := migrated(t)
+	fill(t, pool, one)
+	other := one + "_too"
+	if _, err := Up(t.Context(), pool, other); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { run(t, pool, "drop owned by "+strings.Join(Roles(other), ", ")+"; drop role "+strings.Join(Roles(other), ", ")) })
+	for _, role := range Roles(other) {
+		for _, table := range []string{"dead_letters", "partitions", "audit_log"} {
+			if code := try(t, pool, role, "select count(*) from "+one+"."+table); code != denied {
+				t.Errorf("%s reads %s of the other team: %q", role, table, code)
+			}
+		}
+		if code := try(t, pool, role, "select "+one+".replay(1, 'x')"); code != denied {
+			t.Errorf("%s replays letters of the other team: %q", role, code)
+		}
+		if code := try(t, pool, role, "select count(*) from "+other+".dead_letters"); code != "" {
+			t.Errorf("%s can't read its own: %q", role, code)
+		}
+	}
+}

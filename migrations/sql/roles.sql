@@ -21,7 +21,7 @@ begin
         execute format('revoke all on all functions in schema {{schema}} from %I', r);
         execute format('grant usage on schema {{schema}} to %I', r);
         execute format('grant select on all tables in schema {{schema}} to %I', r);
-        execute format('grant execute on function {{schema}}.as_text, {{schema}}.as_json to %I', r);
+        execute format('grant execute on function {{schema}}.as_text, {{schema}}.as_json, {{schema}}.understood_from to %I', r);
         if r in (app, operator) then
             execute format('grant execute on function {{schema}}.replay, {{schema}}.discard, {{schema}}.advance,
                 {{schema}}.hold(text, text, text, integer), {{schema}}.hold(text, bytea, text, integer),
