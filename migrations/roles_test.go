@@ -193,7 +193,9 @@ func TestTeamsShareADatabase(t *testing.T) {
 	if _, err := Up(t.Context(), pool, other); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { run(t, pool, "drop owned by "+strings.Join(Roles(other), ", ")+"; drop role "+strings.Join(Roles(other), ", ")) })
+	t.Cleanup(func() {
+		run(t, pool, "drop owned by "+strings.Join(Roles(other), ", ")+"; drop role "+strings.Join(Roles(other), ", "))
+	})
 	for _, role := range Roles(other) {
 		for _, table := range []string{"dead_letters", "partitions", "audit_log"} {
 			if code := try(t, pool, role, "select count(*) from "+one+"."+table); code != denied {
