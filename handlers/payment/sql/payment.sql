@@ -1,0 +1,1 @@
+select state, coalesce(payment, '') from payment_payments where invoice = $1

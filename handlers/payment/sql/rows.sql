@@ -1,0 +1,4 @@
+select invoice, order_id, version, amount, currency, state, coalesce(payment, ''), code, refusals, unsure
+from payment_payments
+where order_id = $1 or invoice = $2
+order by version, invoice
