@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/layby-go/layby/handlers/money"
@@ -232,11 +233,15 @@ func upgrade(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.Copy(io.Discard, conn)
 }
 
-// endless sends a body until nobody reads it.
-func endless(w http.ResponseWriter, _ *http.Request) {
-	for {
-		if _, err := io.WriteString(w, strings.Repeat(" ", 1<<10)); err != nil {
-			return
+// endless sends a body until nobody reads it, and counts its bytes.
+func endless(sent *atomic.Int64) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		for {
+			n, err := io.WriteString(w, strings.Repeat(" ", 32<<10))
+			if err != nil {
+				return
+			}
+			sent.Add(int64(n))
 		}
 	}
 }

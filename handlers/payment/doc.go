@@ -32,12 +32,16 @@
 //	402 with one of the codes     needs a correction, with the details {"field":"card","code":"card_expired"}
 //	409, or a payment that is     permanent, class PaymentMismatch: the row is marked, and no attempt calls again until a
 //	not the one asked for         person has set its state
-//	429                           retriable, after what Retry-After says
-//	no payment in the body        retriable
+//	429, 425                      retriable, after what Retry-After says
+//	no payment in the body        retriable, class PaymentAnswer
 //	3xx, 401, 403, 404, 405,      the service payments is unavailable: it, or our configuration, is wrong and not the event, as
 //	407, 408, 5xx, no answer      with webhooks. No attempt is spent.
-//	other 4xx                     permanent, class PaymentRefused
+//	other 4xx, 402 without        permanent, class PaymentRefused
+//	one of the codes
 //	an event that makes no sense  permanent, class InvalidPayment, or Decode
+//	no connection to Postgres     postgres is unavailable
+//
+// A payment that stays pending ends in the dead-letter store when the consumer's retry tiers do; its replay looks for it again.
 //
 // # Never twice
 //
@@ -58,7 +62,7 @@
 //   - Another invoice of that version or a higher one is permanent, class AlreadyPaid: a person decides. After a refund,
 //     "update payment_orders set version = 0 where order_id = ..." lets the invoice be replayed.
 //   - While another invoice of the order may have been charged, and nobody knows, an invoice is retriable, class PaymentOpen.
-//     That is one in the state requested, and one refused without a card's code after an attempt that got no answer (column
-//     unsure). To try that one again decides it, or a person sets its state.
+//     That is one in the state requested, and one refused without a card's code when that may not be the whole truth: after
+//     an attempt without an answer, or with a 402 (column unsure). To try that one again decides it, or a person sets its state.
 //   - Beside one with a mismatch an invoice is AlreadyPaid.
 package payment

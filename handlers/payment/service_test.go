@@ -116,6 +116,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 }
 
 func TestAnswersThatAreNoPayment(t *testing.T) {
+	var sent atomic.Int64
 	s := newScene(t)
 	for name, after := range map[string]func(http.ResponseWriter, *http.Request){
 		"a page":       body(200, "<html>4111111111111111"),
@@ -129,7 +130,7 @@ func TestAnswersThatAreNoPayment(t *testing.T) {
 		"a fraction":   body(200, `{"payment":"pay_1","status":"captured","invoice":"o-17-3","amount":{"amount":12.99,"currency":"EUR"}}`),
 		"a strange ID": body(200, `{"payment":"\u0000","status":"captured","invoice":"o-17-3","amount":{"amount":1299,"currency":"EUR"}}`),
 		"too long":     flood,
-		"endless":      endless,
+		"endless":      endless(&sent),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.fails(fault{after: after})
@@ -139,6 +140,9 @@ func TestAnswersThatAreNoPayment(t *testing.T) {
 				t.Error("the card's number is in", err)
 			}
 		})
+	}
+	if n := sent.Load(); n > 32<<20 { // 64 KiB, and what the sockets hold
+		t.Error("of an endless answer were read", n, "bytes")
 	}
 	s.fails(fault{})
 	s.mustPay(t, ask17)

@@ -29,7 +29,7 @@ create index payment_payments_order on payment_payments (order_id);
 comment on table payment_payments is 'One row for each invoice that a payment was requested for, from before the first call to the service.';
 comment on column payment_payments.version is 'of the order';
 comment on column payment_payments.amount is 'in minor units of the currency';
-comment on column payment_payments.state is 'requested: it may have been charged; captured: it was; refused: it was not; mismatch: the service has something else than was asked for, a person decides; superseded: it was not, for a higher version of the order was';
+comment on column payment_payments.state is 'requested: it may have been charged; captured: it was; refused: it was not (but see unsure); mismatch: the service has something else than was asked for, a person decides; superseded: it was not, for a higher version of the order was';
 comment on column payment_payments.payment is 'the service''s ID of the payment';
 comment on column payment_payments.code is 'pending, the code of the card''s refusal, http_ and the status of a refusal, or what the mismatch is about';
 comment on column payment_payments.refusals is 'how many idempotency keys ended in a refusal of the card: the next key ends with this number';
