@@ -39,15 +39,16 @@ func (a *app) journal(dir string, cfg *config.Config, handlers []routeHandlers, 
 	if err != nil {
 		return nil, err
 	}
-	member := fmt.Sprintf("%s-%d-%d", host, os.Getpid(), time.Now().UnixMilli())
+	process := fmt.Sprintf("%s-%d-%d", host, os.Getpid(), time.Now().UnixMilli())
 	for i := range cfg.Consumers {
-		name := filepath.Join(dir, url.PathEscape(cfg.Consumers[i].Group)+"."+member+".jsonl")
+		member := memberOf(cfg.Consumers[i].Group) + process
+		name := filepath.Join(dir, url.PathEscape(cfg.Consumers[i].Group)+"."+process+".jsonl")
 		f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 		if err != nil {
 			return nil, err
 		}
 		j.files = append(j.files, f)
-		r := evidence.NewRecorder(f, member)
+		r := evidence.NewRecorder(f, member, cfg.Consumers[i].StuckGrace)
 		j.recorders = append(j.recorders, r)
 		for k, h := range handlers[i] {
 			if h != nil {
@@ -58,6 +59,9 @@ func (a *app) journal(dir string, cfg *config.Config, handlers []routeHandlers, 
 	}
 	return j, nil
 }
+
+// memberOf is what the members of a consumer are called by in journals, before the name of the process.
+func memberOf(group string) string { return group + "@" }
 
 // interrupted is what a consumer's file is told of its lease; nil without a file.
 func (j *journals) interrupted(consumer int) func(now bool) {

@@ -28,7 +28,7 @@ func (a *app) runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "run", Short: "Consume: run the consumers of the configuration until a signal comes", Args: cobra.NoArgs,
 	}
-	journal := cmd.Flags().String("journal", "", "a directory to write down in what the handlers do, for layby verify")
+	journal := cmd.Flags().String("journal", "", "write what the handlers do into files in this directory, for layby verify --complete")
 	cmd.RunE = a.do(func(cmd *cobra.Command, _ []string) error {
 		cfg, warnings, err := a.load()
 		if err != nil {

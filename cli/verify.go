@@ -16,6 +16,7 @@ import (
 
 	"github.com/layby-go/layby/config"
 	"github.com/layby-go/layby/consumer/evidence"
+	"github.com/layby-go/layby/migrations"
 	"github.com/layby-go/layby/verify"
 )
 
@@ -30,10 +31,11 @@ func (a *app) verifyCommand() *cobra.Command {
 			"order was kept, that no two handlers of a resource ran at once, and more. Several files, one a member, are\n" +
 			"put in order by their times; - is standard input.\n\n" +
 			"With --complete, the files need only have the starts and ends of handlers, as `layby run --journal` writes them:\n" +
-			"what was produced and committed is read from Kafka, what was parked and died from Postgres.\n\n" +
+			"what was produced and committed is read from Kafka, what was parked and died from Postgres. It is for runs that begin and\n" +
+			"end with their journals, as in a test; docs/verify.md says what it can't see.\n\n" +
 			"It exits with 1 when it finds a violation.",
 		Example: "  layby verify run.jsonl\n  layby verify --delays 0s,1m,1m member-1.jsonl member-2.jsonl -o json\n" +
-			"  layby verify --complete -c layby.yaml journal/*.jsonl",
+			"  layby verify --complete -c layby.yaml journal/orders.*.jsonl",
 		Args: cobra.MinimumNArgs(1),
 	}
 	output := outputFlag(cmd)
@@ -87,6 +89,9 @@ func (a *app) verifyCompleted(cmd *cobra.Command, files []string, group string, 
 		if !cmd.Flags().Changed("ordering") {
 			opts.Ordering = verify.Ordering(c.Ordering)
 		}
+		if err := migrations.Check(cmd.Context(), pool, cfg.Postgres.Schema); err != nil {
+			return err
+		}
 		log, err := a.completeLog(cmd.Context(), cfg, c, pool, files, opts.Partial)
 		if err != nil {
 			return err
@@ -118,6 +123,9 @@ func (a *app) completeLog(
 	ctx context.Context, cfg *config.Config, c *config.Consumer, pool *pgxpool.Pool, files []string, partial bool,
 ) ([]verify.Entry, error) {
 	log, err := a.readLogs(files)
+	if err == nil {
+		log, err = logOf(log, cfg, c)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +142,10 @@ func (a *app) completeLog(
 		fmt.Fprintf(a.stderr, "commits are not checked: %s\n", oneLine(found.Forbidden))
 	}
 	if partial {
-		if log, err = a.readLogs(files); err != nil {
+		if log, err = a.readLogs(files); err == nil {
+			log, err = logOf(log, cfg, c)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -143,6 +154,23 @@ func (a *app) completeLog(
 		return nil, err
 	}
 	return found.Log(produced, log), nil
+}
+
+// logOf leaves out what journals have of other consumers.
+func logOf(log []verify.Entry, cfg *config.Config, c *config.Consumer) ([]verify.Entry, error) {
+	var others []string
+	for i := range cfg.Consumers {
+		if cfg.Consumers[i].Group != c.Group {
+			others = append(others, memberOf(cfg.Consumers[i].Group))
+		}
+	}
+	log = slices.DeleteFunc(log, func(e verify.Entry) bool {
+		return slices.ContainsFunc(others, func(o string) bool { return strings.HasPrefix(e.Member, o) || strings.HasPrefix(e.Call, o) })
+	})
+	if len(log) == 0 {
+		return nil, fmt.Errorf("the log has nothing of consumer %s: its journals are named %s.*.jsonl", c.Group, c.Group)
+	}
+	return log, nil
 }
 
 func (a *app) readLog(file string) ([]verify.Entry, error) {

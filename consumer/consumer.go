@@ -12,7 +12,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -47,7 +46,8 @@ type Options struct {
 	// CLOCK_BOOTTIME when nil; a test in virtual time gives its own.
 	Uptime func() time.Duration
 	// Interrupted, if set, is told when the consumer can't be sure any more that its partitions are its own, and when it is
-	// again: in between, a success may count for nothing (a lost lease is like a crash, G3).
+	// again: in between, a success may count for nothing (a lost lease is like a crash, G3). It comes after handlers were told
+	// to stop, and should not take long: the next heartbeat waits for it.
 	Interrupted func(now bool)
 	// Logger, slog's default when nil.
 	Logger *slog.Logger
@@ -87,7 +87,8 @@ type Consumer struct {
 	pauses   []parking.Pause // as they are known
 	leaving  map[*lane]bool  // taken from lanes, until they have been let go
 
-	interrupted atomic.Bool
+	telling     sync.Mutex
+	interrupted bool // as was told; guarded by telling
 	notified    chan struct{}
 	closed      map[Gate]bool // gates that were closed when they were last published; watch's own
 	auditor     *auditor
@@ -119,6 +120,8 @@ func New(o Options) (*Consumer, error) {
 		notified: make(chan struct{}, 1),
 		log:      o.Logger.With(slog.String("consumer", o.Config.Group)),
 	}
+	c.interrupted = true // until the first good heartbeat: the one before in this process may have ended so
+
 	c.clock = newClock(c.store.Now)
 	c.metrics = newMeter(o.Metrics, o.Config.Group)
 	c.router = newRouter(o.Config)
@@ -322,7 +325,7 @@ func (c *Consumer) revoked(ctx context.Context, partitions []int32) {
 
 // lost ends tenures whose lanes may belong to others already: nothing is started or committed any more.
 func (c *Consumer) lost(partitions []int32) {
-	c.interrupt(true)
+	defer c.interrupt(true)
 	var ended sync.WaitGroup
 	for _, ln := range c.take(partitions, false) {
 		ln.log.LogAttrs(context.Background(), slog.LevelWarn, "the partition was lost")
@@ -333,9 +336,12 @@ func (c *Consumer) lost(partitions []int32) {
 
 // interrupt tells that the consumer is not sure of its partitions, or is again.
 func (c *Consumer) interrupt(now bool) {
-	if c.interrupted.Swap(now) != now && c.opts.Interrupted != nil {
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	if c.interrupted != now && c.opts.Interrupted != nil {
 		c.opts.Interrupted(now)
 	}
+	c.interrupted = now
 }
 
 // reacquire ends a lane's tenure and starts a new one, for as long as the group says that the lane is ours: its row was
@@ -357,8 +363,8 @@ func (c *Consumer) reacquire(old *lane, how restart) {
 		if how.inOrder {
 			old.release(context.Background(), c.cfg.SessionTimeout/2)
 		} else {
-			c.interrupt(true)
 			old.end()
+			c.interrupt(true)
 		}
 		c.begin(old.partition, old, how.cause)
 	}()

@@ -105,7 +105,7 @@ func (c *Consumer) renewed() {
 
 // lapsed cancels what runs: the lease has ended (R9). What was handed out and not started comes back and waits.
 func (c *Consumer) lapsed() {
-	c.interrupt(true)
+	defer c.interrupt(true)
 	c.log.LogAttrs(context.Background(), slog.LevelWarn, "the lease has lapsed: no heartbeat was answered in time; nothing starts until one is",
 		slog.Duration("session_timeout", c.cfg.SessionTimeout))
 	for _, ln := range c.held() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -126,6 +127,8 @@ type place struct {
 	partition int32
 }
 
+func (p place) String() string { return fmt.Sprintf("%s/%d", p.topic, p.partition) }
+
 // Produced are the records of the source topics that a handler is to see, in each partition from what was committed when the
 // run began, or else from the first one that the calls have a start of. Of what lies before, the calls alone are known: it was
 // parked by then.
@@ -147,6 +150,15 @@ func (r *Run) Produced(ctx context.Context, found *Evidence, calls []verify.Entr
 			from[at] = offset
 		}
 	}
+	for i := range found.Committed { // of what no handler ever saw
+		c := &found.Committed[i]
+		if at := (place{c.Topic, c.Partition}); !has(from, at) {
+			from[at] = c.Offset
+			if r.Consumer.Start == (config.Start{}) {
+				from[at] = 0
+			}
+		}
+	}
 	var out []verify.Entry
 	classify := consumer.Classifier(r.Consumer)
 	err := r.withKafka(func(adm *kadm.Client) error {
@@ -158,7 +170,7 @@ func (r *Run) Produced(ctx context.Context, found *Evidence, calls []verify.Entr
 				Resource: strings.Clone(id), Sum: Sum(&e),
 			}
 			old := e.Offset < found.before[place{e.Topic, e.Partition}]
-			if skipped || old && !started[positionOf(&entry)] {
+			if (skipped || old) && !started[positionOf(&entry)] {
 				return
 			}
 			out = append(out, entry)
@@ -169,6 +181,11 @@ func (r *Run) Produced(ctx context.Context, found *Evidence, calls []verify.Entr
 		})
 	})
 	return out, wrap("read the source topics of "+r.Consumer.Group, err)
+}
+
+func has(m map[place]int64, at place) bool {
+	_, there := m[at]
+	return there
 }
 
 func eventOf(rec *kgo.Record) layby.Event {
@@ -190,6 +207,9 @@ func (r *Run) withKafka(f func(adm *kadm.Client) error) error {
 	return f(kadm.NewClient(cl))
 }
 
+// silence is after how long without a record a partition counts as one that can't be read.
+const silence = 30 * time.Second
+
 // read reads partitions from an offset up to what is their end now.
 func (r *Run) read(ctx context.Context, adm *kadm.Client, from map[place]int64, f func(*kgo.Record)) error {
 	offsets, left, err := r.ranges(ctx, adm, from)
@@ -207,8 +227,13 @@ func (r *Run) read(ctx context.Context, adm *kadm.Client, from map[place]int64, 
 	}
 	defer cl.Close()
 	for len(left) > 0 {
-		fetches := cl.PollFetches(ctx)
-		if err := fetches.Err0(); err != nil {
+		polling, cancel := context.WithTimeout(ctx, silence)
+		fetches := cl.PollFetches(polling)
+		cancel()
+		if err := fetches.Err0(); errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			return fmt.Errorf("%s can't be read up to the end: nothing came for %v; a transaction may be open there, try again when it has ended",
+				slices.Collect(maps.Keys(left))[0], silence)
+		} else if err != nil {
 			return err
 		}
 		for _, e := range fetches.Errors() {

@@ -33,7 +33,7 @@ const undoneSQL = `
 select a.at, a.action = 'rewind', a.partition, coalesce(a.resource, ''), coalesce(a.details->>'topic', ''),
     coalesce((a.details->>'offset')::bigint, 0)
 from {{schema}}.audit_log a
-where a.consumer = $1 and a.action in ('rewind', 'lost commits')
+where a.consumer = $1 and a.action in ('rewind', 'lost commits') and a.at >= $2
 order by a.id`
 
 // states are those of dead letters. One that is being replayed waits, and is found among the parked events.
@@ -69,7 +69,7 @@ func (r *Run) letters(ctx context.Context, tx pgx.Tx, found *Evidence) (became [
 		e.Kind, e.At = kind, when
 		became = append(became, e)
 	}
-	err = r.each(ctx, tx, lettersSQL, func() {
+	err = r.each(ctx, tx, lettersSQL, []any{r.Consumer.Group}, func() {
 		add(verify.KindParked, died)
 		if passed != nil {
 			add(verify.KindPassed, *passed)
@@ -87,7 +87,7 @@ func (r *Run) letters(ctx context.Context, tx pgx.Tx, found *Evidence) (became [
 func (r *Run) waiting(ctx context.Context, tx pgx.Tx, found *Evidence) (became []verify.Entry, err error) {
 	e := verify.Entry{Kind: verify.KindParked}
 	var held bool
-	err = r.each(ctx, tx, waitingSQL, func() {
+	err = r.each(ctx, tx, waitingSQL, []any{r.Consumer.Group}, func() {
 		became = append(became, e)
 		found.traced[positionOf(&e)] = true
 		state := verify.StateParked
@@ -109,7 +109,7 @@ func (r *Run) undone(ctx context.Context, tx pgx.Tx, _ *Evidence) (became []veri
 	var rewound, lost verify.Entry
 	var isRewind bool
 	rewound.Kind, lost.Kind = verify.KindRewound, verify.KindLost
-	err = r.each(ctx, tx, undoneSQL, func() {
+	err = r.each(ctx, tx, undoneSQL, []any{r.Consumer.Group, r.Since}, func() {
 		if isRewind {
 			rewound.At, rewound.Partition = lost.At, lost.Partition
 			became = append(became, rewound)
@@ -120,9 +120,9 @@ func (r *Run) undone(ctx context.Context, tx pgx.Tx, _ *Evidence) (became []veri
 	return became, err
 }
 
-// each calls f for each row of the consumer, whose values are in into.
-func (r *Run) each(ctx context.Context, tx pgx.Tx, sql string, f func(), into ...any) error {
-	rows, err := tx.Query(ctx, migrations.Render(sql, r.Schema), r.Consumer.Group)
+// each calls f for each row, whose values are in into.
+func (r *Run) each(ctx context.Context, tx pgx.Tx, sql string, args []any, f func(), into ...any) error {
+	rows, err := tx.Query(ctx, migrations.Render(sql, r.Schema), args...)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
+
 	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/verify"
 )
@@ -19,6 +21,7 @@ import (
 // Recorder writes the log of one member: the starts and ends of its handlers. It is safe for concurrent use.
 type Recorder struct {
 	member string
+	grace  time.Duration
 
 	mu    sync.Mutex
 	out   io.Writer
@@ -26,9 +29,10 @@ type Recorder struct {
 	err   error
 }
 
-// NewRecorder begins a log. Member names the process; no other of the run may have the same name. Each line is one write.
-func NewRecorder(out io.Writer, member string) *Recorder {
-	r := &Recorder{member: member, out: out}
+// NewRecorder begins a log. Member names the process; no other of the run may have the same name. StuckGrace is that of the
+// consumer: it has given up a handler that returns later than that after its context has ended. Each line is one write.
+func NewRecorder(out io.Writer, member string, stuckGrace time.Duration) *Recorder {
+	r := &Recorder{member: member, grace: stuckGrace, out: out}
 	r.write(verify.Entry{Kind: verify.KindJoined})
 	return r
 }
@@ -65,15 +69,16 @@ func (r *Recorder) Record(next layby.Handler) layby.Handler {
 			Kind: verify.KindStarted, Topic: e.Topic, Partition: e.Partition, Offset: e.Offset,
 			Attempt: e.Attempt, Token: e.Token, Sum: Sum(e),
 		})
-		told := make(chan struct{})
+		told := make(chan time.Time, 1)
 		unwatch := context.AfterFunc(ctx, func() {
-			defer close(told)
+			now := time.Now()
 			r.write(verify.Entry{Kind: verify.KindCancelled, Call: call})
+			told <- now
 		})
-		outcome := verify.OutcomeFailed // also of a handler that panics
+		outcome := outcomeOf(ctx, errPanic) // unless it returns
 		defer func() {
-			if !unwatch() {
-				<-told
+			if !unwatch() && time.Since(<-told) >= r.grace {
+				outcome = verify.OutcomeFailed // it counts as stuck
 			}
 			r.write(verify.Entry{Kind: verify.KindEnded, Call: call, Outcome: outcome})
 		}()
@@ -83,14 +88,19 @@ func (r *Recorder) Record(next layby.Handler) layby.Handler {
 	})
 }
 
-// outcomeOf is what an error means for the event.
+var errPanic = errors.New("panic")
+
+// outcomeOf is what an error means for the event, as the consumer judges it.
 func outcomeOf(ctx context.Context, err error) verify.Outcome {
+	late := errors.Is(ctx.Err(), context.DeadlineExceeded) // which is the handler's own fault
 	switch {
 	case err == nil:
 		return verify.OutcomeSucceeded
-	case errors.Is(ctx.Err(), context.Canceled): // a deadline is the handler's own fault
+	case ctx.Err() != nil && !late:
 		return verify.OutcomeCancelled
-	case layby.Judge(err).Verdict == layby.VerdictUnavailable:
+	case late && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)):
+		return verify.OutcomeFailed
+	case layby.Judge(err).Verdict == layby.VerdictUnavailable, errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
 		return verify.OutcomeUnavailable
 	}
 	return verify.OutcomeFailed

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
+
 	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/consumer/evidence"
 	"github.com/layby-go/layby/verify"
@@ -17,7 +19,7 @@ import (
 // TestARecorderWritesWhatHandlersDo has a handler end in every way that there is.
 func TestARecorderWritesWhatHandlersDo(t *testing.T) {
 	var out bytes.Buffer
-	r := evidence.NewRecorder(&out, "m")
+	r := evidence.NewRecorder(&out, "m", time.Minute)
 	failed := errors.New("failed")
 	cancelled, cancel := context.WithCancel(t.Context())
 	late, stop := context.WithDeadline(t.Context(), time.Unix(0, 0))
@@ -37,6 +39,8 @@ func TestARecorderWritesWhatHandlersDo(t *testing.T) {
 		{t.Context(), func(context.Context, *layby.Event) error { return layby.Unavailable("catalogue", failed) }, failed, verify.OutcomeUnavailable},
 		{cancelled, func(ctx context.Context, _ *layby.Event) error { cancel(); return ctx.Err() }, context.Canceled, verify.OutcomeCancelled},
 		{late, func(ctx context.Context, _ *layby.Event) error { return ctx.Err() }, context.DeadlineExceeded, verify.OutcomeFailed},
+		{late, func(ctx context.Context, _ *layby.Event) error { return layby.Unavailable("db", ctx.Err()) }, context.DeadlineExceeded, verify.OutcomeFailed},
+		{t.Context(), func(context.Context, *layby.Event) error { return gobreaker.ErrOpenState }, gobreaker.ErrOpenState, verify.OutcomeUnavailable},
 	} {
 		if err := call(c.ctx, int64(offset), c.f); !errors.Is(err, c.err) {
 			t.Errorf("call %d returned %v, wanted %v", offset, err, c.err)
@@ -68,7 +72,7 @@ func TestARecorderWritesWhatHandlersDo(t *testing.T) {
 	if start != want {
 		t.Errorf("a start is %+v, wanted %+v", start, want)
 	}
-	if end.Outcome != verify.OutcomeFailed || end.Call != "m/6" {
+	if end.Outcome != verify.OutcomeFailed || end.Call != "m/8" {
 		t.Errorf("the panic is %+v", end)
 	}
 }
@@ -86,7 +90,7 @@ func read(t *testing.T, out *bytes.Buffer) []verify.Entry {
 // TestACallThatIsToldToStopIsWrittenDown has the context end while the handler runs on.
 func TestACallThatIsToldToStopIsWrittenDown(t *testing.T) {
 	lines := make(chan string, 10)
-	r := evidence.NewRecorder(writer(func(b []byte) (int, error) { lines <- string(b); return len(b), nil }), "m")
+	r := evidence.NewRecorder(writer(func(b []byte) (int, error) { lines <- string(b); return len(b), nil }), "m", time.Minute)
 	ctx, cancel := context.WithCancel(t.Context())
 	err := r.Record(layby.HandlerFunc(func(context.Context, *layby.Event) error {
 		<-lines // joined
@@ -102,10 +106,25 @@ func TestACallThatIsToldToStopIsWrittenDown(t *testing.T) {
 	}
 }
 
+// TestAStuckHandlerHasNotSucceeded has one return nil when the consumer has given it up.
+func TestAStuckHandlerHasNotSucceeded(t *testing.T) {
+	for grace, want := range map[time.Duration]verify.Outcome{0: verify.OutcomeFailed, time.Minute: verify.OutcomeSucceeded} {
+		var out bytes.Buffer
+		ctx, cancel := context.WithCancel(t.Context())
+		deaf := layby.HandlerFunc(func(context.Context, *layby.Event) error { cancel(); return nil })
+		if err := evidence.NewRecorder(&out, "m", grace).Record(deaf).Handle(ctx, &layby.Event{Topic: "orders"}); err != nil {
+			t.Error(err)
+		}
+		if log := read(t, &out); log[len(log)-1].Outcome != want {
+			t.Errorf("with a grace of %v it ended as %s, wanted %s", grace, log[len(log)-1].Outcome, want)
+		}
+	}
+}
+
 // TestALogThatCannotBeWrittenFailsNoEvent has the disk be full.
 func TestALogThatCannotBeWrittenFailsNoEvent(t *testing.T) {
 	full := errors.New("no space left")
-	r := evidence.NewRecorder(writer(func([]byte) (int, error) { return 0, full }), "m")
+	r := evidence.NewRecorder(writer(func([]byte) (int, error) { return 0, full }), "m", time.Minute)
 	ok := layby.HandlerFunc(func(context.Context, *layby.Event) error { return nil })
 	if err := r.Record(ok).Handle(t.Context(), &layby.Event{}); err != nil {
 		t.Error(err)
