@@ -35,7 +35,7 @@ func (l *Lane) head(r *resource) {
 		}
 		return
 	}
-	if l.cfg.DrainRuns > 0 && l.drainRuns >= l.cfg.DrainRuns {
+	if l.turnsTaken() {
 		if !r.inLine {
 			r.inLine = true
 			l.draining = append(l.draining, r)
@@ -138,6 +138,10 @@ func (l *Lane) copyRead(c *CopyRead) {
 		w.task = task{res: r, row: h, slot: -1}
 	}
 	w.Event.Attempt = int(h.attempt)
+	if l.turnsTaken() {
+		h.work = w // a gate's probe took the turn meanwhile: this one waits for the next
+		return
+	}
 	l.takeTurn(w)
 	l.begin(r, w)
 }
@@ -166,6 +170,9 @@ func (l *Lane) dropRead(seq int64) {
 	rd.res.park.reading = false
 	l.drainRuns--
 }
+
+// turnsTaken says that as many parked events run as may.
+func (l *Lane) turnsTaken() bool { return l.cfg.DrainRuns > 0 && l.drainRuns >= l.cfg.DrainRuns }
 
 // takeTurn counts a parked event's run against DrainRuns.
 func (l *Lane) takeTurn(w *Work) {
