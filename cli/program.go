@@ -21,6 +21,12 @@ type Handlers map[string]layby.Handler
 
 func (h Handlers) apply(a *app) { maps.Copy(a.handlers, h) }
 
+// Beside is what a program runs beside its consumers: an outbox, say. `layby run` starts it before the first event comes, and ends
+// its context when the last handler has returned. Should it return before that, the process ends as failed, with its error.
+type Beside func(ctx context.Context) error
+
+func (b Beside) apply(a *app) { a.beside = append(a.beside, b) }
+
 // Version is the version that the program shows.
 type Version string
 

@@ -21,6 +21,7 @@ type app struct {
 	stdout, stderr io.Writer
 	environ        []string
 	handlers       map[string]layby.Handler
+	beside         []Beside
 	version        string
 
 	configPath string

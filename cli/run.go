@@ -29,26 +29,28 @@ func (a *app) runCommand() *cobra.Command {
 		Use: "run", Short: "Consume: run the consumers of the configuration until a signal comes", Args: cobra.NoArgs,
 	}
 	journal := cmd.Flags().String("journal", "", "write what the handlers do into files in this directory, for layby verify --complete")
-	cmd.RunE = a.do(func(cmd *cobra.Command, _ []string) error {
-		cfg, warnings, err := a.load()
-		if err != nil {
-			return err
-		}
-		log := newLogger(a.stderr, cfg.Log)
-		for _, w := range warnings {
-			log.Warn("configuration: "+w.Text, slog.String("key", w.Key), slog.String("where", w.Where))
-		}
-		if err := memory.Tune(); err != nil {
-			log.Warn("memory is not limited", slog.Any("error", err))
-		}
-		pool, err := openPostgres(cmd.Context(), cfg.Postgres)
-		if err != nil {
-			return err
-		}
-		defer pool.Close()
-		return a.consume(cmd.Context(), cfg, pool, *journal, log)
-	})
+	cmd.RunE = a.do(func(cmd *cobra.Command, _ []string) error { return a.runConsumers(cmd.Context(), *journal) })
 	return cmd
+}
+
+func (a *app) runConsumers(ctx context.Context, journal string) error {
+	cfg, warnings, err := a.load()
+	if err != nil {
+		return err
+	}
+	log := newLogger(a.stderr, cfg.Log)
+	for _, w := range warnings {
+		log.Warn("configuration: "+w.Text, slog.String("key", w.Key), slog.String("where", w.Where))
+	}
+	if err := memory.Tune(); err != nil {
+		log.Warn("memory is not limited", slog.Any("error", err))
+	}
+	pool, err := openPostgres(ctx, cfg.Postgres)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	return a.consume(ctx, cfg, pool, journal, log)
 }
 
 // process is what runs between the start and the end of `layby run`.
@@ -60,6 +62,7 @@ type process struct {
 	metrics  *telemetry.Metrics
 	store    *parking.Store
 	journals *journals
+	beside   []Beside
 
 	mu   sync.Mutex
 	away map[string]string    // why a server can't be used
@@ -69,7 +72,7 @@ type process struct {
 // consume runs all consumers until the context ends or none of them can go on.
 func (a *app) consume(ctx context.Context, cfg *config.Config, pool *pgxpool.Pool, journal string, log *slog.Logger) error {
 	p := &process{
-		cfg: cfg, pool: pool, log: log, health: telemetry.NewHealth(),
+		cfg: cfg, pool: pool, log: log, health: telemetry.NewHealth(), beside: a.beside,
 		metrics: telemetry.New(telemetry.Build{Version: a.version, Revision: revision()}),
 		away:    map[string]string{postgres: "not asked yet", kafka: "not asked yet"},
 		back:    map[string]time.Time{},
@@ -128,12 +131,14 @@ func (p *process) run(ctx context.Context, handlers []routeHandlers, hooks *webh
 	watch.Go(func() { p.watch(watching, postgres, p.takesWrites) })
 	watch.Go(func() { p.watch(watching, kafka, asked.Ping) })
 	watch.Go(func() { p.listen(watching, members) })
+	consuming, beside := p.startBeside(ctx)
 	failed := make([]error, len(members))
 	var all sync.WaitGroup
 	for i, m := range members {
-		all.Go(func() { failed[i] = m.run(ctx) })
+		all.Go(func() { failed[i] = m.run(consuming) })
 	}
 	all.Wait()
+	failed = append(failed, beside.stop())
 	stopWatching()
 	watch.Wait()
 	return errors.Join(failed...)

@@ -107,6 +107,13 @@ func TestRunConsumesUntilItIsStopped(t *testing.T) {
 		}
 		return nil
 	})}, Version("v1.2.3"))
+	besides := make(chan string, 2)
+	opts = append(opts, Beside(func(ctx context.Context) error {
+		besides <- "starts"
+		<-ctx.Done()
+		besides <- "is told to stop"
+		return ctx.Err()
+	}))
 	path := filepath.Join(t.TempDir(), "layby.yaml")
 	file := "http: {listen: '127.0.0.1:0'}\nkafka: {brokers: [" + strings.Join(brokers.ListenAddrs(), ",") + "]}\n" +
 		strings.Replace(valid, "skip: true", "handler: picking", 1) + "    heartbeat: 100ms\n"
@@ -154,6 +161,9 @@ func TestRunConsumesUntilItIsStopped(t *testing.T) {
 	cancel()
 	if c := <-code; c != exitDone {
 		t.Errorf("exit code %d:\n%s", c, stderr.text())
+	}
+	if len(besides) != 2 { // and not a third time below: it is for run alone
+		t.Errorf("what runs beside the consumers was started and stopped %d times in all, expected once each", len(besides))
 	}
 	try(t, file, opts, "dls", "list").expect(t, exitDone, "no such product", "")
 }

@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestWhatEndsBesideTheConsumersEndsTheProcess(t *testing.T) {
+	for want, ends := range map[string]error{"it returned while the consumers ran": nil, "no such topic": errors.New("no such topic")} {
+		p := &process{beside: []Beside{
+			func(context.Context) error { return ends },
+			func(ctx context.Context) error { <-ctx.Done(); return errors.New("told to stop") },
+		}}
+		consuming, b := p.startBeside(t.Context())
+		<-consuming.Done()
+		if err := b.stop(); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "told to") {
+			t.Errorf("it ended with %v: the process ends with %v", ends, err)
+		}
+	}
+}
+
+func TestWhatRunsBesideTheConsumersOutlivesThem(t *testing.T) {
+	stopped, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	p := &process{beside: []Beside{func(ctx context.Context) error {
+		<-ctx.Done()
+		close(ended)
+		return ctx.Err()
+	}}}
+	consuming, b := p.startBeside(stopped)
+	stop()
+	<-consuming.Done()
+	select {
+	case <-ended:
+		t.Error("it is told to stop while handlers may still run")
+	default:
+	}
+	if err := b.stop(); err != nil {
+		t.Errorf("a stop in order is an error: %v", err)
+	}
+	<-ended
+}
