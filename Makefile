@@ -22,7 +22,7 @@ build: ## Build bin/layby
 
 .PHONY: demo
 demo: build ## Run the demo: Kafka, Postgres and a consumer on this machine (KEEP=1 keeps its data)
-	bin/layby demo $(if $(filter-out 0,$(KEEP)),--keep)
+	bin/layby demo --timeline build/demo.svg $(if $(filter-out 0,$(KEEP)),--keep)
 
 .PHONY: test
 test: ## Run all tests: search, units with the race detector, simulation, then real Kafka and Postgres

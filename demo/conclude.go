@@ -25,7 +25,7 @@ func (d *demo) conclude(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	broken := sum.findings.broken()
+	broken := append(sum.findings.broken(), sum.broken()...)
 	d.screen.print(sum.text(broken))
 	if d.opts.Keep {
 		if err := d.keep(ctx); err != nil {
@@ -43,45 +43,72 @@ func verdict(broken []string) error {
 	return fmt.Errorf("%w: %s", ErrBroken, strings.Join(broken, " "))
 }
 
-func (d *demo) summarize(ctx context.Context) (*summary, error) {
+func (d *demo) summarize(ctx context.Context) (_ *summary, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	st, err := d.database.stored(ctx)
+	last, err := d.look(ctx) // with the commits of the clean stop
 	if err != nil {
 		return nil, err
 	}
-	groups, err := d.database.letterGroups(ctx)
+	s := &summary{
+		scenario: d.scenario, held: last.Held, produce: d.scenario.produce, killed: d.killed, members: d.fleet.size(), timeline: d.opts.Timeline, stopped: !d.opts.Keep,
+	}
+	if s.findings, err = d.check(ctx); err != nil {
+		return nil, err
+	}
+	parked, err := d.database.parked(ctx)
 	if err != nil {
 		return nil, err
 	}
-	calls := d.service.journal.snapshot()
-	if err := d.writeLog(logOf(d.scenario, calls, st, d.killing)); err != nil {
+	s.parked = len(parked)
+	if s.groups, err = d.database.letterGroups(ctx); err != nil {
 		return nil, err
 	}
-	return &summary{
-		scenario: d.scenario, stored: st, groups: groups, findings: check(d.scenario, calls, st, d.killing),
-		busiest: busiest(calls), handling: lastSuccess(calls).Sub(d.began), total: time.Since(d.started),
-		killing: d.killing, members: d.fleet.size(), stopped: !d.opts.Keep,
-	}, nil
+	if s.business, err = d.database.business(ctx); err != nil {
+		return nil, err
+	}
+	if s.told, err = d.kafka.inconsistencies(ctx); err != nil {
+		return nil, err
+	}
+	s.bank = d.services.bank.sum()
+	if n := len(s.findings.successes); n > 0 {
+		s.handling = s.findings.successes[n-1].Sub(d.began)
+	}
+	if d.opts.Timeline != "" {
+		err = d.draw(s.findings)
+	}
+	s.total = time.Since(d.started)
+	return s, err
+}
+
+// draw writes the picture of the run.
+func (d *demo) draw(f *findings) error {
+	t := &timeline{began: d.began, successes: f.successes, healed: f.healed, samples: d.samples}
+	for _, trouble := range d.scenario.troubles {
+		t.marks = append(t.marks, mark{string(trouble.service) + " away", trouble.from, trouble.to})
+	}
+	t.marks = append(t.marks, mark{"one member dead", d.scenario.kill, d.scenario.add})
+	return t.write(d.opts.Timeline)
 }
 
 // keep leaves everything running until the context ends or a member ends by itself.
 func (d *demo) keep(ctx context.Context) error {
-	d.service.mended.Store(true)
+	d.services.mend()
 	var b strings.Builder
-	b.WriteString("\nEverything goes on running until Ctrl-C. The service is mended now: what it refused succeeds when it is replayed,\n" +
-		"except for what is no JSON.\n\n")
+	b.WriteString("\nEverything goes on running until Ctrl-C. The warehouse and the cards are mended now: what they refused succeeds when it is\n" +
+		"replayed.\n\n")
 	url, program := d.database.server.URL(), d.program()
 	table(&b, [][]string{
-		{"brokers", strings.Join(d.kafka.ListenAddrs(), ",")},
+		{"brokers", strings.Join(d.kafka.addresses(), ",")},
 		{"Postgres", url},
-		{"configuration", d.config},
+		{"configuration", d.configPath},
 		{"members' logs", filepath.Join(d.dir, "member-*.log")},
-		{"check the run", fmt.Sprintf("%s verify %s", program, d.logFile())},
+		{"check the run", fmt.Sprintf("%s verify %s", program, d.logFile(ordersGroup))},
+		{"", fmt.Sprintf("%s verify %s", program, d.logFile(paymentsGroup))},
 		{"look", fmt.Sprintf("psql '%s'", url)},
-		{"", fmt.Sprintf("%s dls list -c %s", program, d.config)},
+		{"", fmt.Sprintf("%s status -c %s", program, d.configPath)},
+		{"", fmt.Sprintf("%s dls list -c %s", program, d.configPath)},
 		{"replay", fmt.Sprintf("psql '%s' -c \"select layby.replay(id, 'mended') from layby.dead_letters where state = 'dead'\"", url)},
-		{"one more member", fmt.Sprintf("%s run -c %s", program, d.config)},
 	}, -1)
 	d.screen.print(b.String())
 	select {

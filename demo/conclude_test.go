@@ -8,15 +8,13 @@ import (
 )
 
 func TestABrokenGuaranteeIsAnErrorAndASentence(t *testing.T) {
-	s := newStory(t).tell("1 3")
-	sum := &summary{scenario: s.scenario, findings: s.findings(), stored: s.stored, handling: time.Second, total: time.Second}
-	sum.scenario.produce = time.Second
+	sum := &summary{scenario: plan(1, 1), findings: found(logOfWords("1+ 3+"), nil), handling: time.Second}
 	broken := sum.findings.broken()
-	if err := verdict(broken); !errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), "G1") || !strings.Contains(err.Error(), "G2") {
+	if err := verdict(broken); !errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), "loss") || !strings.Contains(err.Error(), "order") {
 		t.Errorf("the verdict is %v", err)
 	}
 	text := sum.text(broken)
-	for _, want := range []string{"BROKEN: G1", "BROKEN: G2", "lost events           1", "order violations      1"} {
+	for _, want := range []string{"BROKEN: orders: loss", "BROKEN: orders: order", "lost events           1", "order violations      1"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the summary lacks %q:\n%s", want, text)
 		}
@@ -26,5 +24,43 @@ func TestABrokenGuaranteeIsAnErrorAndASentence(t *testing.T) {
 	}
 	if verdict(nil) != nil {
 		t.Error("an error without a broken guarantee")
+	}
+}
+
+func TestBooksThatDoNotAgreeAreBroken(t *testing.T) {
+	fine := summary{business: business{Captured: 2, Taken: 700, ByMark: 1, ByNone: 1}, told: 2, bank: books{charges: 2, sum: 700}}
+	if broken := fine.broken(); len(broken) != 0 {
+		t.Errorf("%s", broken)
+	}
+	for want, change := range map[string]func(s *summary){
+		"more than once":      func(s *summary) { s.bank.twice = 1 },
+		"the bank took":       func(s *summary) { s.bank.sum = 800 },
+		"in 3 charges":        func(s *summary) { s.bank.charges = 3 },
+		"neither captured":    func(s *summary) { s.business.Open = 1 },
+		"events tell of it":   func(s *summary) { s.told = 1 },
+		"unknown to the cata": func(s *summary) { s.business.ByBarcode = 1 },
+	} {
+		s := fine
+		change(&s)
+		if broken := s.broken(); len(broken) != 1 || !strings.Contains(broken[0], want) {
+			t.Errorf("found %q, want %q", broken, want)
+		}
+	}
+}
+
+func TestEachGroupOfLettersHasWhatToDoNext(t *testing.T) {
+	s := &summary{groups: []letterGroup{
+		{"payments", "CardRefused", "awaiting correction", 3, "the card was refused", 0}, {"orders", "It's odd", "dead", 2, "line\nbreak", 7},
+	}}
+	var b strings.Builder
+	s.letters(&b)
+	for _, want := range []string{
+		"5 dead letters left", "3  CardRefused of payments, awaiting correction; 0 events held behind", "ask the customers",
+		"select layby.replay(id, 'new card') from layby.dead_letters where consumer = 'payments' and error_class = 'CardRefused' and state = 'awaiting correction';",
+		"7 events held behind", "line break", "error_class = 'It''s odd'",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("it lacks %q:\n%s", want, b.String())
+		}
 	}
 }

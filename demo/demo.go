@@ -5,16 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kfake"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/layby-go/layby/config"
 	"github.com/layby-go/layby/verify"
 )
 
@@ -25,6 +24,7 @@ const (
 	settleTimeout = 40 * time.Second
 	lookEvery     = 250 * time.Millisecond
 	barWidth      = 10
+	maxOrders     = 100_000
 )
 
 // ErrBroken says that a guarantee did not hold; the error that wraps it says which.
@@ -32,13 +32,16 @@ var ErrBroken = errors.New("a guarantee did not hold")
 
 // Options say how to run the demo.
 type Options struct {
-	// Events is how many events there are, Orders of how many orders.
-	Events, Orders int
+	// Orders is how many orders there are. Each has nine events, and a payment.
+	Orders int
 	// Seed picks the plan: which events fail, and how.
 	Seed uint64
 	// Keep leaves everything running after the summary, until the context ends.
 	Keep bool
-	// Executable is the program that runs a member when it is called with `run -c <file>`; this program when empty.
+	// Timeline is the file that gets a picture of the run (SVG); none is drawn when it is empty.
+	Timeline string
+	// Executable is the program that runs a member when it is called with `demo member -c FILE --journal DIR`; this program when
+	// empty.
 	Executable string
 	// Out gets what a person reads. On a terminal one line of it is rewritten in place.
 	Out io.Writer
@@ -46,8 +49,11 @@ type Options struct {
 
 // Check says what is wrong with the options.
 func (o *Options) Check() error {
-	if o.Events < 1 || o.Orders < 1 || o.Orders > o.Events {
-		return fmt.Errorf("%d events of %d orders: take at least one of each, and not more orders than events", o.Events, o.Orders)
+	if o.Orders < 1 {
+		return fmt.Errorf("%d orders: take at least one", o.Orders)
+	}
+	if o.Orders > maxOrders {
+		return fmt.Errorf("%d orders: take at most %d", o.Orders, maxOrders)
 	}
 	return nil
 }
@@ -61,16 +67,18 @@ type demo struct {
 	dir      string
 	keepDir  bool // something went wrong: what the members said may help
 
-	kafka    *kfake.Cluster
-	database *database
-	service  *service
-	fleet    *fleet
-	config   string
+	kafka      *broker
+	database   *database
+	services   *services
+	fleet      *fleet
+	configPath string
+	config     *config.Config // as the members have it
 
 	failed   chan error // a member that ended by itself
 	produced atomic.Int64
 	began    time.Time // of the production
-	killing  killing
+	samples  []sample
+	killed   int // the number of the member; 0 for none
 }
 
 // Run runs the demo and returns nil when every guarantee held. Whatever it started has ended when it returns.
@@ -84,7 +92,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		}
 	}
 	started := time.Now()
-	d := &demo{opts: o, started: started, screen: newScreen(o.Out, started), scenario: plan(o.Events, o.Orders, o.Seed), failed: make(chan error, 1)}
+	d := &demo{opts: o, started: started, screen: newScreen(o.Out, started), scenario: plan(o.Orders, o.Seed), failed: make(chan error, 1)}
 	if d.dir, err = os.MkdirTemp("", "layby-demo-"); err != nil {
 		return fmt.Errorf("make a directory for the demo: %w", err)
 	}
@@ -110,14 +118,11 @@ func (d *demo) close() error {
 	if d.fleet != nil {
 		errs = append(errs, d.fleet.stop())
 	}
-	if d.service != nil {
-		if _, err := os.Stat(d.logFile()); d.keepDir && errors.Is(err, fs.ErrNotExist) { // it did not come to the checks
-			errs = append(errs, d.writeLog(logOf(d.scenario, d.service.journal.snapshot(), &stored{}, d.killing)))
-		}
-		errs = append(errs, d.service.close())
+	if d.services != nil {
+		errs = append(errs, d.services.close())
 	}
 	if d.kafka != nil {
-		d.kafka.Close()
+		d.kafka.close()
 	}
 	if d.database != nil {
 		errs = append(errs, d.database.close())
@@ -130,11 +135,14 @@ func (d *demo) close() error {
 	return errors.Join(errs...)
 }
 
-// logFile is where the log of the run is, in the format of layby verify.
-func (d *demo) logFile() string { return filepath.Join(d.dir, "log.jsonl") }
+// logFile is where the log of a group's run is, in the format of layby verify.
+func (d *demo) logFile(group string) string { return filepath.Join(d.dir, group+".jsonl") }
 
-func (d *demo) writeLog(log []verify.Entry) error {
-	f, err := os.Create(d.logFile())
+// journals is where the members write down what their handlers do.
+func (d *demo) journals() string { return filepath.Join(d.dir, "journals") }
+
+func (d *demo) writeLog(group string, log []verify.Entry) error {
+	f, err := os.Create(d.logFile(group))
 	if err != nil {
 		return err
 	}
@@ -143,7 +151,7 @@ func (d *demo) writeLog(log []verify.Entry) error {
 
 // set starts the servers and the first members, and waits until these share all partitions.
 func (d *demo) set(ctx context.Context) error {
-	d.screen.say("Starting Kafka (kfake), Postgres and the service")
+	d.screen.say("Starting Kafka (kfake), Postgres, a warehouse, a catalogue and a payment service")
 	g, starting := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		d.database, err = startDatabase(starting, d.opts.Out)
@@ -154,20 +162,26 @@ func (d *demo) set(ctx context.Context) error {
 		return err
 	})
 	g.Go(func() (err error) {
-		d.service, err = startService(starting, d.scenario)
+		d.services, err = startServices(starting, d.scenario)
 		return err
 	})
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	d.screen.say("%s; kfake at %s", d.database.server.Description(), strings.Join(d.kafka.ListenAddrs(), ", "))
+	d.screen.say("%s; kfake at %s", d.database.server.Description(), strings.Join(d.kafka.addresses(), ", "))
 	var err error
-	if d.config, err = writeConfig(d.dir, d.kafka.ListenAddrs(), d.database.server.URL(), d.service); err != nil {
+	if d.configPath, d.config, err = writeConfig(d.dir, d.kafka.addresses(), d.database.server.URL(), d.services); err != nil {
+		return err
+	}
+	around, err := surroundings{
+		Brokers: d.kafka.addresses(), Postgres: d.database.server.URL(), Catalogue: d.services.catalogue.url(), Payments: d.services.payments.url(),
+	}.environ()
+	if err != nil {
 		return err
 	}
 	d.fleet = &fleet{
-		executable: d.opts.Executable, config: d.config, dir: d.dir,
-		environ: func(member int) []string { return overrides(d.service, member) },
+		executable: d.opts.Executable, config: d.configPath, dir: d.dir, journals: d.journals(),
+		environ: func(member int) []string { return []string{around, override(d.services, member)} },
 		ended:   d.memberEnded,
 	}
 	for range firstMembers {
@@ -179,7 +193,7 @@ func (d *demo) set(ctx context.Context) error {
 		return err
 	}
 	d.screen.clear()
-	d.screen.say("%d members share the %d partitions of %s", firstMembers, partitions, topicName)
+	d.screen.say("%d members share the %d partitions of %s, and those of %s", firstMembers, partitions, ordersTopic, paymentsTopic)
 	return nil
 }
 
@@ -203,9 +217,10 @@ func endOf(m *member) error {
 func (d *demo) join(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	err := d.watch(limited, func(now standing) bool {
-		d.screen.status(fmt.Sprintf("members join: %d of %d partitions have an owner", now.Owned, partitions))
-		return now.Owned == partitions && now.Owners == firstMembers
+	wanted := len(groups) * partitions
+	err := d.watch(limited, func(now look) bool {
+		d.screen.status(fmt.Sprintf("members join: %d of %d partitions have an owner", now.Owned, wanted))
+		return now.Owned == wanted && now.Owners == firstMembers
 	})
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return fmt.Errorf("the members did not share the partitions within %s", joinTimeout)
@@ -213,12 +228,18 @@ func (d *demo) join(ctx context.Context) error {
 	return err
 }
 
+// look is how things stand in Postgres and in Kafka.
+type look struct {
+	standing
+	committed, records int
+}
+
 // watch looks again and again how things stand, until done says that it is enough.
-func (d *demo) watch(ctx context.Context, done func(standing) bool) error {
+func (d *demo) watch(ctx context.Context, done func(look) bool) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		now, err := d.database.standing(ctx)
+		now, err := d.look(ctx)
 		if err != nil {
 			return errors.Join(ctx.Err(), err)
 		}
@@ -233,4 +254,13 @@ func (d *demo) watch(ctx context.Context, done func(standing) bool) error {
 		case <-tick.C:
 		}
 	}
+}
+
+func (d *demo) look(ctx context.Context) (now look, err error) {
+	if now.standing, err = d.database.standing(ctx); err != nil {
+		return now, err
+	}
+	d.samples = append(d.samples, sample{time.Now(), now.Waiting + now.Held})
+	now.committed, now.records, err = d.kafka.progress(ctx)
+	return now, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -76,31 +77,39 @@ func TestDemoHoldsTheGuarantees(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs servers for some 15 s")
 	}
-	out := &printed{}
-	code := run(t, t.Context(), out, "--events", "300", "--orders", "30", "--seed", "2")
+	out, picture := &printed{}, filepath.Join(t.TempDir(), "demo.svg")
+	code := run(t, t.Context(), out, "--orders", "60", "--seed", "2", "--timeline", picture)
 	text := out.String()
 	if code != 0 {
 		t.Fatalf("exit code %d:\n%s", code, text)
 	}
 	for _, want := range []string{
-		`300 events of 30 orders in`,
+		` events of 60 orders in`,
 		`SIGKILL to member 2`,
 		`Member 4 joins`,
-		`The payment service is back`,
+		`The payment service goes down`,
+		`The catalogue gets slow`,
+		`The payment service flaps`,
 		`healed in place +[1-9]`,
 		`healed by tier 1s +[1-9]`,
-		`drained +[1-9]`,
 		`dead letters +[1-9]`,
 		`held +[1-9]`,
+		`unknown products +3 .* 1 priced by their barcode, 1 by their mark, 1 for free; 3 were told`,
+		`payments +5\d +captured`,
 		`lost events +0 `,
 		`order violations +0 `,
 		`runs after a success +0 `,
+		`charged twice +0 `,
 		`All guarantees held\.`,
-		`from layby\.dead_letters`,
+		`CardRefused of payments, awaiting correction`,
+		`select layby\.replay\(id, 'new card'\) from layby\.dead_letters`,
 	} {
 		if !regexp.MustCompile(want).MatchString(text) {
 			t.Errorf("the output has nothing like %q:\n%s", want, text)
 		}
+	}
+	if b, err := os.ReadFile(picture); err != nil || !bytes.Contains(b, []byte("<svg")) {
+		t.Errorf("the picture has %d bytes: %v", len(b), err)
 	}
 }
 
@@ -111,7 +120,7 @@ func TestDemoEndsWithItsContextAndLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	out := &printed{until: "The payment service goes down", seen: cancel}
-	if code := run(t, ctx, out, "--events", "300", "--orders", "30"); code != 1 {
+	if code := run(t, ctx, out, "--orders", "30", "--timeline", ""); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
 	if text := out.String(); strings.Contains(text, "BROKEN") || strings.Contains(text, "Guarantees") {
@@ -125,8 +134,8 @@ func TestDemoKeepsRunningUntilItsContextEnds(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	out := &printed{until: "one more member", seen: cancel}
-	if code := run(t, ctx, out, "--events", "60", "--orders", "6", "--keep"); code != 0 {
+	out := &printed{until: "replay  ", seen: cancel}
+	if code := run(t, ctx, out, "--orders", "6", "--keep", "--timeline", ""); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	for _, want := range []string{
@@ -139,7 +148,7 @@ func TestDemoKeepsRunningUntilItsContextEnds(t *testing.T) {
 }
 
 func TestDemoRefusesImpossibleSizes(t *testing.T) {
-	for _, args := range [][]string{{"--events", "0"}, {"--events", "10", "--orders", "11"}, {"--orders", "-1"}} {
+	for _, args := range [][]string{{"--orders", "0"}, {"--orders", "-1"}, {"--orders", "1000000"}} {
 		out := &printed{}
 		if code := run(t, t.Context(), out, args...); code != 2 {
 			t.Errorf("%v: exit code %d, want 2: %s", args, code, out)

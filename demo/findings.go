@@ -1,123 +1,192 @@
 package demo
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/layby-go/layby/config"
+	"github.com/layby-go/layby/consumer/evidence"
 	"github.com/layby-go/layby/verify"
 )
 
-// stored is what Postgres holds at the end about the events that did not succeed.
-type stored struct {
-	dead    map[position]string   // policy of each dead letter: hold or advance
-	held    map[position]bool     // waiting behind a dead letter
-	waiting map[position]bool     // waiting for an attempt: nothing should be, at the end
-	parked  map[position]string   // every event that was ever parked, with the tier of its last wait after a failure; empty if it had none
-	unclean map[int32][]time.Time // when owners found that the one before had not ended in order, by partition
-}
-
-// findings are what the checks found out. Nothing in them is a setting or an expectation of the demo.
+// findings are what the checks found out: from what the members wrote down of their handlers' calls, from Kafka and from
+// Postgres. Nothing in them is a setting or an expectation of the demo.
 type findings struct {
+	reports   []*verify.Report // a group's each
 	calls     int
+	events    int
 	succeeded int
-	lost      []string // events that are nowhere, in two states at once, or wait though nothing is left to wait for
-	foreign   []string // calls for positions that the demo did not produce
-	disorder  []string // order violations
-	repeats   []string // runs after a success that are not allowed
-	repeated  int      // runs after a success that are allowed: the success went to the member that was killed
-	relapsed  int      // allowed too: a lease was lost in between, which counts as a crash
-	inPlace   int      // healed by a retry in place
+	repeats   int // runs after a success that are allowed: a member was killed, or lost its lease
+	inPlace   int // failed, then healed by a retry in place
 	byTier    map[string]int
-	drained   int // never failed; waited parked behind an earlier event of their order
+	atFirst   int
+	waited    int         // without a failure of their own: parked, or called when a service was away
+	successes []time.Time // when each event first succeeded
+	healed    []time.Time // the same, of those that had failed before or waited
 }
 
-// killing is the SIGKILL of the demo: the member and the journal's moment. A member of 0 is none.
-type killing struct {
-	member int
-	moment int
+// check puts together what is known of the run and has it checked.
+func (d *demo) check(ctx context.Context) (*findings, error) {
+	f := &findings{byTier: map[string]int{}}
+	parked, err := d.database.parked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i, g := range groups {
+		log, err := d.logOf(ctx, &d.config.Consumers[i])
+		if err != nil {
+			return nil, err
+		}
+		if err := d.writeLog(g.group, log); err != nil {
+			return nil, err
+		}
+		tiers := map[verify.Position]string{}
+		for _, p := range parked {
+			if p.Consumer == g.group {
+				tiers[verify.Position{Topic: g.topic, Partition: p.Partition, Offset: p.Offset}] = p.Tier
+			}
+		}
+		f.add(log, tiers)
+	}
+	slices.SortFunc(f.successes, time.Time.Compare)
+	slices.SortFunc(f.healed, time.Time.Compare)
+	return f, nil
 }
 
-// check compares what the service saw with what Postgres holds.
-func check(s *scenario, calls []call, st *stored, k killing) *findings {
-	f := &findings{calls: len(calls), byTier: map[string]int{}}
-	r := verify.Run(logOf(s, calls, st, k), verify.Options{})
-	for _, v := range r.Violations {
-		switch text := v.String(); v.Check {
-		case verify.CheckOrder, verify.CheckExclusion, verify.CheckFencing:
-			f.disorder = append(f.disorder, text)
-		case verify.CheckRepeats, verify.CheckRecorded:
-			f.repeats = append(f.repeats, text)
-		case verify.CheckBytes:
-			f.foreign = append(f.foreign, text)
-		default:
-			f.lost = append(f.lost, text)
+// logOf is a group's run in the words of package verify.
+func (d *demo) logOf(ctx context.Context, c *config.Consumer) ([]verify.Entry, error) {
+	files, err := filepath.Glob(filepath.Join(d.journals(), c.Group+".*.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	journals := make([][]verify.Entry, len(files))
+	for i, name := range files {
+		if journals[i], err = readLog(name); err != nil {
+			return nil, err
 		}
 	}
-	// Without the leases that were lost, fewer runs after a success are allowed.
-	killed := *st
-	killed.unclean = nil
-	f.repeated = verify.Run(logOf(s, calls, &killed, k), verify.Options{}).Repeats
-	f.relapsed = r.Repeats - f.repeated
-	by := byEvent(calls)
-	for _, e := range s.events {
-		f.account(e, by[e], st)
+	run := evidence.Run{Consumer: *c, Kafka: []kgo.Opt{kgo.SeedBrokers(d.kafka.addresses()...)}, Pool: d.database.pool, Schema: schema}
+	found, err := run.Look(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return f
+	found.Committed = d.kafka.committed[c.Group] // kfake keeps no topic of commits: what was seen of them meanwhile
+	calls := verify.Merge(journals...)
+	produced, err := run.Produced(ctx, found, calls)
+	if err != nil {
+		return nil, err
+	}
+	return found.Log(produced, calls), nil
 }
 
-// account says how an event was healed. At the end nothing waits any more but behind a dead letter.
-func (f *findings) account(e *event, calls []*call, st *stored) {
-	if st.waiting[e.at()] {
-		f.lost = append(f.lost, fmt.Sprintf("%s step %d (%s) still waits", e.key(), e.n, e.at()))
+func readLog(name string) ([]verify.Entry, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
 	}
-	if !succeededIn(calls) {
-		return
+	defer file.Close()
+	log, err := verify.Read(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	f.succeeded++
-	tier, parked := st.parked[e.at()]
-	switch {
-	case tier != "":
-		f.byTier[tier]++
-	case failed(calls):
-		f.inPlace++
-	case parked:
-		f.drained++
-	}
+	return log, nil
 }
 
-// failed tells whether an event failed before it succeeded. A try that never reached the service shows in the attempt.
-func failed(calls []*call) bool {
-	for _, c := range calls {
-		if c.ok() {
-			return c.Attempt > 1
+// add checks a group's log, and counts how its events were healed. Tiers has those that were parked at some time, with the
+// tier of their last wait after a failure.
+func (f *findings) add(log []verify.Entry, tiers map[verify.Position]string) {
+	r := verify.Run(log, verify.Options{})
+	f.reports = append(f.reports, r)
+	f.calls, f.events, f.succeeded, f.repeats = f.calls+r.Calls, f.events+r.Events, f.succeeded+r.Succeeded, f.repeats+r.Repeats
+
+	at := map[string]verify.Position{} // of a call
+	failed, away, done := map[verify.Position]bool{}, map[verify.Position]bool{}, map[verify.Position]bool{}
+	for i := range log {
+		e := &log[i]
+		switch p := at[e.Call]; {
+		case e.Kind == verify.KindStarted:
+			at[e.Call] = verify.Position{Topic: e.Topic, Partition: e.Partition, Offset: e.Offset}
+		case e.Kind != verify.KindEnded || done[p]:
+		case e.Outcome == verify.OutcomeFailed:
+			failed[p] = true
+		case e.Outcome == verify.OutcomeUnavailable:
+			away[p] = true
+		case e.Outcome == verify.OutcomeSucceeded:
+			done[p] = true
+			f.successes = append(f.successes, e.At)
+			tier, parked := tiers[p]
+			switch {
+			case tier != "":
+				f.byTier[tier]++
+			case failed[p]:
+				f.inPlace++
+			case parked, away[p]:
+				f.waited++
+			default:
+				f.atFirst++
+				continue
+			}
+			f.healed = append(f.healed, e.At)
 		}
-		if c.Status != aborted {
-			return true
-		}
 	}
-	return false
 }
 
-// policyHold is the store's word for letters that later events wait behind.
-const policyHold = "hold"
+// of counts what some of the checks found.
+func (f *findings) of(checks ...verify.Check) (n int) {
+	for _, r := range f.reports {
+		for _, v := range r.Violations {
+			if slices.Contains(checks, v.Check) {
+				n++
+			}
+		}
+	}
+	return n
+}
 
-// broken lists the guarantees that did not hold, each in a sentence.
+// The checks, by what a person asks.
+var (
+	ofLoss    = []verify.Check{verify.CheckLoss, verify.CheckCommits}
+	ofOrder   = []verify.Check{verify.CheckOrder, verify.CheckExclusion, verify.CheckFencing}
+	ofRepeats = []verify.Check{verify.CheckRecorded, verify.CheckRepeats}
+)
+
+// unchecked lists the checks that the logs have nothing for.
+func (f *findings) unchecked() string {
+	var names []string
+	for _, r := range f.reports {
+		for c := range r.Unchecked {
+			if !slices.Contains(names, string(c)) {
+				names = append(names, string(c))
+			}
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// broken lists what did not hold, each in a sentence.
 func (f *findings) broken() []string {
 	var list []string
-	say := func(n int, sentence, example string) {
-		if n > 0 {
-			list = append(list, fmt.Sprintf(sentence, thousands(n))+" For example "+example+".")
+	for i, r := range f.reports {
+		by := map[verify.Check]int{}
+		for _, v := range r.Violations {
+			by[v.Check]++
+			if by[v.Check] == 1 {
+				list = append(list, fmt.Sprintf("%s: %s", groups[i].group, v))
+			}
+		}
+		for _, c := range verify.Checks() {
+			if by[c] > 1 {
+				list = append(list, fmt.Sprintf("%s: %s more like it of the check %q.", groups[i].group, thousands(by[c]-1), c))
+			}
 		}
 	}
-	first := func(list []string) string {
-		if len(list) == 0 {
-			return ""
-		}
-		return list[0]
-	}
-	say(len(f.lost), "G1, nothing is lost, is broken: %s events are nowhere, in two states at once, or still wait.", first(f.lost))
-	say(len(f.disorder), "G2, order, is broken: %s calls started too early.", first(f.disorder))
-	say(len(f.repeats), "G3, no second run after a recorded success, is broken: %s calls.", first(f.repeats))
-	say(len(f.foreign), "G8, bytes are kept, is broken: %s calls carried a position that was never produced.", first(f.foreign))
 	return list
 }

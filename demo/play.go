@@ -17,12 +17,14 @@ const busyWait = 2 * time.Second
 // had its time.
 func (d *demo) play(ctx context.Context) error {
 	d.began = time.Now()
-	d.screen.say("Producing %s events of %s orders, one after another for %s", thousands(len(d.scenario.events)), thousands(d.scenario.orders), seconds(d.scenario.produce))
+	d.screen.say("Producing %s events of %s orders, one after another for %s", thousands(len(d.scenario.events)), thousands(len(d.scenario.orders)), seconds(d.scenario.produce))
 	g, playing := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return produceAll(playing, d.kafka.ListenAddrs(), d.scenario, func(n int) { d.produced.Store(int64(n)) })
+		return d.kafka.produceAll(playing, d.scenario, func(n int) { d.produced.Store(int64(n)) })
 	})
-	g.Go(func() error { return d.outage(playing) })
+	for _, t := range d.scenario.troubles {
+		g.Go(func() error { return d.trouble(playing, t) })
+	}
 	g.Go(func() error { return d.changeMembers(playing) })
 	g.Go(func() error { return d.settle(playing) })
 	err := g.Wait()
@@ -30,18 +32,25 @@ func (d *demo) play(ctx context.Context) error {
 	return err
 }
 
-// outage takes the payment service down for a while.
-func (d *demo) outage(ctx context.Context) error {
-	if err := d.until(ctx, d.scenario.down); err != nil {
+// said is what a service's condition means.
+var said = map[condition]string{
+	down: "goes down: every connection is dropped", slow: fmt.Sprintf("gets slow: %s an answer, and its callers wait %s", seconds(slowness), seconds(serviceTimeout)),
+	flapping: fmt.Sprintf("flaps: down and up every %s", seconds(flapEvery)),
+}
+
+// trouble has a service in a bad condition for a while.
+func (d *demo) trouble(ctx context.Context, t trouble) error {
+	if err := d.until(ctx, t.from); err != nil {
 		return err
 	}
-	d.service.payments.setDown(true)
-	d.screen.say("The payment service goes down: events of type %s can't be handled, and their orders wait", typePaid)
-	if err := d.until(ctx, d.scenario.up); err != nil {
-		return err
+	d.screen.say("The %s %s", t.service, said[t.how])
+	ending, cancel := context.WithDeadline(ctx, d.began.Add(t.to))
+	defer cancel()
+	d.services.of(t.service).be(ending, t.how)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	d.service.payments.setDown(false)
-	d.screen.say("The payment service is back after %s", seconds(d.scenario.up-d.scenario.down))
+	d.screen.say("The %s is well again after %s", t.service, seconds(t.to-t.from))
 	return nil
 }
 
@@ -52,12 +61,12 @@ func (d *demo) changeMembers(ctx context.Context) error {
 	}
 	victim := d.fleet.member(firstMembers - 1)
 	d.awaitBusy(ctx, victim.number)
-	underWay := d.service.journal.underWay(victim.number)
-	d.killing = killing{member: victim.number, moment: d.service.journal.moment()}
+	underWay := d.services.underWay(victim.number)
+	d.killed = victim.number
 	if err := victim.kill(); err != nil {
 		return err
 	}
-	d.screen.say("SIGKILL to member %d, with %s under way; the group notices after %s", victim.number, plural(underWay, "call"), seconds(sessionTimeout))
+	d.screen.say("SIGKILL to member %d, with %s of the warehouse under way; the groups notice after %s", victim.number, plural(underWay, "call"), seconds(sessionTimeout))
 	if err := d.until(ctx, d.scenario.add); err != nil {
 		return err
 	}
@@ -75,7 +84,7 @@ func (d *demo) awaitBusy(ctx context.Context, member int) {
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for d.service.journal.underWay(member) == 0 {
+	for d.services.underWay(member) == 0 {
 		select {
 		case <-limited.Done():
 			return
@@ -86,26 +95,21 @@ func (d *demo) awaitBusy(ctx context.Context, member int) {
 
 // until waits for a time of the scenario.
 func (d *demo) until(ctx context.Context, at time.Duration) error {
-	t := time.NewTimer(time.Until(d.began.Add(at)))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
+	if pause(ctx, time.Until(d.began.Add(at))) {
 		return nil
 	}
+	return ctx.Err()
 }
 
-// settle shows how things stand until every event has succeeded, is dead or is held. Running out of time is no error
-// here: the checks say what is missing.
+// settle shows how things stand until every event has succeeded, is dead or is held: all is produced and committed, and nothing
+// waits. Running out of time is no error here: the checks say what is missing.
 func (d *demo) settle(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, d.scenario.produce+settleTimeout)
 	defer cancel()
-	total := len(d.scenario.events)
-	err := d.watch(limited, func(now standing) bool {
-		handled := d.service.journal.handled()
-		d.screen.status(d.describe(handled, now))
-		return handled+now.Dead+now.Held >= total && now.Waiting == 0 && len(d.fleet.running()) == firstMembers
+	err := d.watch(limited, func(now look) bool {
+		d.screen.status(d.describe(now))
+		return int(d.produced.Load()) == len(d.scenario.events) && now.committed == now.records && now.Waiting == 0 && now.Unpublished == 0 &&
+			len(d.fleet.running()) == firstMembers
 	})
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		d.screen.say("Not everything is settled %s after the last event", seconds(settleTimeout))
@@ -114,19 +118,22 @@ func (d *demo) settle(ctx context.Context) error {
 	return err
 }
 
-func (d *demo) describe(handled int, now standing) string {
-	total := len(d.scenario.events)
-	var members []string
+func (d *demo) describe(now look) string {
+	var members, troubles []string
 	for _, n := range d.fleet.running() {
 		members = append(members, fmt.Sprint(n))
 	}
-	payments := "up"
-	if d.service.payments.isDown() {
-		payments = "DOWN"
+	for _, name := range []serviceName{catalogue, payments} {
+		if how := d.services.of(name).condition(); how != up {
+			troubles = append(troubles, fmt.Sprintf("%s %s", name, how))
+		}
 	}
-	return fmt.Sprintf("%s %s/%s ok  %s parked  %s dead  %s held  payments %s  members %s  %s produced",
-		bar(handled, total, barWidth), thousands(handled), thousands(total), thousands(now.Waiting), thousands(now.Dead),
-		thousands(now.Held), payments, strings.Join(members, " "), thousands(int(d.produced.Load())))
+	if len(troubles) == 0 {
+		troubles = []string{"services up"}
+	}
+	return fmt.Sprintf("%s %s/%s committed  %s parked  %s held  %s dead  %s  members %s",
+		bar(now.committed, now.records, barWidth), thousands(now.committed), thousands(now.records), thousands(now.Waiting),
+		thousands(now.Held), thousands(now.Dead), strings.Join(troubles, ", "), strings.Join(members, " "))
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

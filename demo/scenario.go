@@ -7,89 +7,77 @@ import (
 	"time"
 )
 
-// Fate is what the service does with an event.
-type Fate uint8
+// fate is what is the matter with an event.
+type fate uint8
 
-// The fates. Those after Fine go wrong in some way.
+// The fates. Those after fine go wrong in some way.
 const (
-	Fine            Fate = iota
-	FailsOnce            // its first attempt fails, the next one in place succeeds
-	FailsToTier1         // fails until it comes back from the first retry tier
-	FailsToTier2         // fails until it comes back from the second
-	NeverHeals           // fails whenever it is tried
-	Rejected             // the service refuses it for good
-	Undecodable          // its bytes are no JSON: refused for good too
-	NeedsCorrection      // the service asks a person to correct it
+	fine          fate = iota
+	failsOnce          // the warehouse fails its first attempt, the next one in place succeeds
+	failsToTier1       // until it comes back from the first retry tier
+	failsToTier2       // until it comes back from the second
+	neverHeals         // whenever it is tried
+	rejected           // the warehouse refuses it for good
+	toBeCorrected      // the warehouse asks a person to correct it
+	broken             // its bytes are no JSON
+	unweighed          // a product is sold by weight, and nothing says how much was picked
 )
 
-// Event types that mean something to the demo; the others are plain steps of an order.
+// Event types.
 const (
-	typePaid   = "order.paid"   // goes to the payment service, which is down for a while
+	typePicked = "order.picked" // to the handler in Go that prices orders
 	typeViewed = "order.viewed" // later events do not wait behind its dead letters
-
-	typeInvoiced = "order.invoiced" // instead of paid, for most orders
 )
 
-// steps are the types of an order's events, in turn.
+// steps are the events of an order, in turn. All but order.picked go to the warehouse, over HTTP.
 var steps = []string{
-	"order.placed", typeViewed, typeInvoiced, "order.reserved", "order.picked",
-	"order.packed", "order.labelled", "order.shipped", "order.delivered", "order.closed",
+	"order.placed", typeViewed, "order.allocated", typePicked, "order.packed", "order.labelled", "order.loaded", "order.shipped", "order.delivered",
 }
 
-// payEvery says that one order in so many is paid at once: the payment service's time away is theirs alone.
-const payEvery = 5
-
-// event is one event of the demo. Its position in the topic is known before it is produced: the demo is the only
-// producer, and chooses the partitions.
+// event is one event of the source topic.
 type event struct {
-	order     int
-	n         int // the order's event number, from 1
-	kind      string
-	fate      Fate
-	partition int32
-	offset    int64
+	order *order
+	kind  string
+	fate  fate
 }
 
-func (e *event) key() string { return fmt.Sprintf("order-%d", e.order) }
-
-func (e *event) at() position { return position{e.partition, e.offset} }
-
-// value is what the record carries.
 func (e *event) value() []byte {
-	if e.fate == Undecodable {
-		return []byte(`{"order": "` + e.key() + `", "step": `)
+	var v any = map[string]any{"order": e.order.id(), "type": e.kind}
+	if e.kind == typePicked {
+		if e.fate == broken {
+			return []byte(`{"order": "` + e.order.id() + `", "version": `)
+		}
+		v = e.order.picked()
 	}
-	b, err := json.Marshal(map[string]any{"order": e.key(), "step": e.n, "type": e.kind})
-	if err != nil { // strings and a number always encode
+	b, err := json.Marshal(v)
+	if err != nil { // strings and numbers always encode
 		return nil
 	}
 	return b
 }
 
-// position is a place in the source topic.
-type position struct {
-	partition int32
-	offset    int64
-}
-
-func (p position) String() string { return fmt.Sprintf("%d@%d", p.partition, p.offset) }
-
 // scenario is the whole plan: what is produced, in order, and what happens meanwhile. The same seed gives the same one.
 type scenario struct {
-	orders int
+	orders []*order
 	events []*event
-	at     map[position]*event
 	// produce is how long the events take to be produced; the rest is counted from the start of that.
 	produce   time.Duration
-	down, up  time.Duration // of the payment service
+	troubles  []trouble
 	kill, add time.Duration // of a member
+}
+
+// trouble is a time in which a service can't be used well.
+type trouble struct {
+	service  serviceName
+	how      condition
+	from, to time.Duration
 }
 
 const (
 	partitions = 12
 	// rate is how many events are produced a second, at least.
-	rate       = 420
-	minProduce = 4 * time.Second
+	rate       = 450
+	minProduce = 6 * time.Second
 	// immediate is retry.immediate.max of the demo's configuration, runs the attempts that a run may take with it.
 	immediate = 2
 	runs      = 1 + immediate
@@ -98,71 +86,81 @@ const (
 // affliction says how many of how many events have a fate, and in which part of the production they lie. Every fate
 // occurs at least once.
 type affliction struct {
-	fate     Fate
+	fate     fate
 	share    float64
 	until    float64
 	eligible func(*event) bool
 }
 
+func forWarehouse(e *event) bool { return e.kind != typePicked }
+func forPicking(e *event) bool   { return e.kind == typePicked && !e.order.strange() }
+
 var afflictions = []affliction{
-	{FailsOnce, 0.030, 1, nil},
-	{FailsToTier1, 0.008, 1, nil},
-	{FailsToTier2, 0.004, 0.9, nil},
+	{failsOnce, 0.030, 1, forWarehouse},
+	{failsToTier1, 0.008, 1, forWarehouse},
+	{failsToTier2, 0.004, 0.9, forWarehouse},
 	// Early, so that all its tiers are spent before the demo ends.
-	{NeverHeals, 0.001, 0.5, nil},
-	{Rejected, 0.001, 1, nil},
-	{Rejected, 0.001, 1, func(e *event) bool { return e.kind == typeViewed }},
-	{Undecodable, 0.0006, 1, nil},
-	{NeedsCorrection, 0.0004, 1, nil},
+	{neverHeals, 0.0005, 0.5, forWarehouse},
+	{rejected, 0.0003, 1, forWarehouse},
+	{rejected, 0.0003, 1, func(e *event) bool { return e.kind == typeViewed }},
+	{toBeCorrected, 0.0002, 1, forWarehouse},
+	{broken, 0.0003, 1, forPicking},
+	{unweighed, 0.0003, 1, forPicking},
 }
 
-// plan makes the scenario of a number of events and orders.
-func plan(events, orders int, seed uint64) *scenario {
+// plan makes the scenario of a number of orders.
+func plan(orders int, seed uint64) *scenario {
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	produce := max(minProduce, time.Duration(events)*time.Second/rate)
+	produce := max(minProduce, time.Duration(orders*len(steps))*time.Second/rate)
 	part := func(share float64) time.Duration { return time.Duration(share * float64(produce)) }
-	s := &scenario{
-		orders: orders, at: make(map[position]*event, events),
-		produce: produce, down: part(0.10), up: part(0.52), kill: part(0.62), add: part(0.80),
+	s := &scenario{orders: newOrders(orders, rnd), produce: produce, kill: part(0.60), add: part(0.76)}
+	for _, t := range []struct {
+		service  serviceName
+		how      condition
+		from, to float64
+	}{
+		{catalogue, down, 0.08, 0.20},
+		{payments, down, 0.16, 0.32},
+		{catalogue, slow, 0.30, 0.38},
+		{payments, slow, 0.44, 0.52},
+		{catalogue, flapping, 0.48, 0.58},
+		{payments, flapping, 0.64, 0.74},
+	} {
+		s.troubles = append(s.troubles, trouble{t.service, t.how, part(t.from), part(t.to)})
 	}
-	s.events = interleave(events, orders, rnd)
+	s.events = interleave(s.orders, rnd)
 	afflict(s.events, rnd)
-	next := [partitions]int64{}
-	for _, e := range s.events {
-		e.partition = int32(e.order % partitions)
-		e.offset = next[e.partition]
-		next[e.partition]++
-		s.at[e.at()] = e
-	}
 	return s
 }
 
-// interleave gives each order its share of the events, in their order, and mixes the orders.
-func interleave(events, orders int, rnd *rand.Rand) []*event {
-	left := make([]int, 0, events)
-	for i := range events {
-		left = append(left, i%orders)
-	}
-	rnd.Shuffle(len(left), func(i, j int) { left[i], left[j] = left[j], left[i] })
-	count := make([]int, orders)
-	list := make([]*event, 0, events)
-	for _, order := range left {
-		kind := steps[count[order]%len(steps)]
-		if kind == typeInvoiced && order%payEvery == 0 {
-			kind = typePaid
+// interleave gives each order its steps, in turn, and mixes the orders. Of some orders the picking is told twice, as it happens
+// where producers try again.
+func interleave(orders []*order, rnd *rand.Rand) []*event {
+	turns := make([]*order, 0, len(orders)*len(steps))
+	for _, o := range orders {
+		for range steps {
+			turns = append(turns, o)
 		}
-		count[order]++
-		list = append(list, &event{order: order + 1, n: count[order], kind: kind})
 	}
-	return list
+	rnd.Shuffle(len(turns), func(i, j int) { turns[i], turns[j] = turns[j], turns[i] })
+	done := map[*order]int{}
+	events := make([]*event, 0, len(turns))
+	for _, o := range turns {
+		kind := steps[done[o]]
+		if done[o] > 0 && steps[done[o]-1] == typePicked && o.twice {
+			kind = typePicked
+		}
+		done[o]++
+		events = append(events, &event{order: o, kind: kind})
+	}
+	return events
 }
 
-// afflict gives some events a fate. Events of the payment service stay fine: its time away is enough.
 func afflict(events []*event, rnd *rand.Rand) {
 	for _, a := range afflictions {
 		var eligible []*event
 		for _, e := range events[:int(a.until*float64(len(events)))] {
-			if e.fate == Fine && e.kind != typePaid && (a.eligible == nil || a.eligible(e)) {
+			if e.fate == fine && a.eligible(e) {
 				eligible = append(eligible, e)
 			}
 		}
@@ -170,6 +168,10 @@ func afflict(events []*event, rnd *rand.Rand) {
 		n := min(max(1, int(a.share*float64(len(events)))), len(eligible))
 		for _, e := range eligible[:n] {
 			e.fate = a.fate
+			e.order.unweighed = e.order.unweighed || a.fate == unweighed
 		}
 	}
 }
+
+// warehouseKey is by what the warehouse knows an event: of an order and a type there is one.
+func warehouseKey(order, kind string) string { return fmt.Sprint(order, " ", kind) }

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 	"time"
@@ -8,67 +9,91 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestPlanGivesEveryEventItsPlaceInItsOrder(t *testing.T) {
+func TestPlanGivesEachOrderItsSteps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		events := rapid.IntRange(1, 600).Draw(t, "events")
-		orders := rapid.IntRange(1, events).Draw(t, "orders")
-		s := plan(events, orders, rapid.Uint64().Draw(t, "seed"))
-		if len(s.events) != events || len(s.at) != events {
-			t.Fatalf("%d events at %d positions, want %d", len(s.events), len(s.at), events)
-		}
-		next := map[int32]int64{}
-		step := map[int]int{}
+		s := plan(rapid.IntRange(1, 60).Draw(t, "orders"), rapid.Uint64().Draw(t, "seed"))
+		got := map[*order][]string{}
 		for _, e := range s.events {
-			step[e.order]++
-			if e.offset != next[e.partition] || e.n != step[e.order] {
-				t.Fatalf("%s step %d at %s: want step %d at offset %d", e.key(), e.n, e.at(), step[e.order], next[e.partition])
-			}
-			next[e.partition]++
-			if s.at[e.at()] != e {
-				t.Fatalf("%s is not found at its position", e.key())
-			}
+			got[e.order] = append(got[e.order], e.kind)
 		}
-		if len(step) != orders {
-			t.Fatalf("%d orders, want %d", len(step), orders)
+		for _, o := range s.orders {
+			want := slices.Clone(steps)
+			if o.twice {
+				want[slices.Index(want, typePicked)+1] = typePicked
+			}
+			if !slices.Equal(got[o], want) {
+				t.Fatalf("%s has the events %v, want %v", o.id(), got[o], want)
+			}
 		}
 	})
 }
 
 func TestPlanLetsEverythingGoWrongAtLeastOnce(t *testing.T) {
-	for _, events := range []int{300, 5000} {
-		s := plan(events, events/10, 1)
-		for f := FailsOnce; f <= NeedsCorrection; f++ {
-			n := 0
-			for _, e := range s.events {
-				if e.fate == f {
-					n++
-				}
-				if e.fate != Fine && e.kind == typePaid {
-					t.Errorf("%s step %d of the payment service has a fate", e.key(), e.n)
-				}
-			}
-			if n == 0 {
-				t.Errorf("of %d events none has fate %d", events, f)
+	for _, orders := range []int{40, 2000} {
+		s := plan(orders, 1)
+		fates, cards, unknowns, twice := map[fate]int{}, map[card]int{}, map[unknown]int{}, 0
+		for _, e := range s.events {
+			fates[e.fate]++
+			if (e.fate == broken || e.fate == unweighed) != (e.fate != fine && e.kind == typePicked) {
+				t.Errorf("%s of %s has the fate %d", e.kind, e.order.id(), e.fate)
 			}
 		}
-		if times := []time.Duration{s.down, s.up, s.kill, s.add, s.produce}; !slices.IsSorted(times) {
+		for _, o := range s.orders {
+			cards[o.card]++
+			unknowns[o.unknown]++
+			if o.twice {
+				twice++
+			}
+		}
+		for f := fine; f <= unweighed; f++ {
+			if fates[f] == 0 {
+				t.Errorf("of %d orders no event has the fate %d", orders, f)
+			}
+		}
+		for c := goodCard; c <= slowCard; c++ {
+			if cards[c] == 0 {
+				t.Errorf("of %d orders none has the card %d", orders, c)
+			}
+		}
+		for u := allKnown; u <= withNothing; u++ {
+			if unknowns[u] == 0 {
+				t.Errorf("of %d orders none is unknown in the way %d", orders, u)
+			}
+		}
+		if twice == 0 {
+			t.Errorf("of %d orders none is told twice", orders)
+		}
+		for _, at := range s.troubles {
+			if at.from <= 0 || at.from >= at.to || at.to >= s.produce {
+				t.Errorf("the %s is %s from %s to %s, of %s", at.service, at.how, at.from, at.to, s.produce)
+			}
+		}
+		if times := []time.Duration{0, s.kill, s.add, s.produce}; !slices.IsSorted(times) {
 			t.Errorf("the times are out of order: %v", times)
 		}
 	}
 }
 
 func TestPlanIsTheSameForTheSameSeed(t *testing.T) {
-	a, b, other := plan(500, 50, 7), plan(500, 50, 7), plan(500, 50, 8)
-	same := 0
-	for i := range a.events {
-		if *a.events[i] != *b.events[i] {
-			t.Fatalf("event %d differs", i)
+	told := func(seed uint64) (list []string) {
+		for _, e := range plan(50, seed).events {
+			list = append(list, e.kind+string(e.value())+string(rune('0'+e.fate)))
 		}
-		if *a.events[i] == *other.events[i] {
-			same++
-		}
+		return list
 	}
-	if same == len(a.events) {
+	a, b, other := told(7), told(7), told(8)
+	if !slices.Equal(a, b) {
+		t.Error("the same seed gives another plan")
+	}
+	if slices.Equal(a, other) {
 		t.Error("another seed gives the same plan")
+	}
+}
+
+func TestValuesAreJSONUnlessTheyAreBroken(t *testing.T) {
+	for _, e := range plan(2000, 1).events {
+		if json.Valid(e.value()) != (e.fate != broken) {
+			t.Fatalf("%s of %s, fate %d, has the value %s", e.kind, e.order.id(), e.fate, e.value())
+		}
 	}
 }

@@ -9,52 +9,71 @@ import (
 	"unicode/utf8"
 )
 
-// summary is what the demo says at its end. Each number comes from the service's journal or from Postgres.
+// summary is what the demo says at its end. Each number comes from the checker, from Postgres, from a topic or from the bank's
+// books.
 type summary struct {
 	scenario *scenario
 	findings *findings
-	stored   *stored
+	parked   int // ever
+	held     int
 	groups   []letterGroup
-	busiest  int
+	business business
+	told     int // inconsistencies of the catalogue that were published
+	bank     books
+	produce  time.Duration
 	handling time.Duration // from the first event produced to the last success
-	total    time.Duration
-	killing  killing
+	total    time.Duration // since the program began
+	killed   int
 	members  int // that were started
+	timeline string
 	stopped  bool
+}
+
+// books sum up what the bank took.
+type books struct {
+	charges int
+	sum     int64
+	twice   int // charges after an invoice's first
 }
 
 // text is the summary as people read it.
 func (s *summary) text(broken []string) string {
 	var b strings.Builder
 	f := s.findings
-	total := len(s.scenario.events)
-	fmt.Fprintf(&b, "\n%s events of %s orders in %s, that is %.0f a second (produced at %.0f a second; %d handled in the busiest second)\n",
-		thousands(total), thousands(s.scenario.orders), seconds(s.handling), float64(total)/s.handling.Seconds(),
-		float64(total)/s.scenario.produce.Seconds(), s.busiest)
-	fmt.Fprintf(&b, "%d members, of which one was killed and one added; the payment service was down for %s; %s since the start of the program\n\n",
-		s.members, seconds(s.scenario.up-s.scenario.down), seconds(s.total))
+	fmt.Fprintf(&b, "\n%s events of %s orders in %s, that is %.0f a second (%d in the busiest one)\n",
+		thousands(f.events), thousands(len(s.scenario.orders)), seconds(s.handling), float64(f.events)/s.handling.Seconds(), busiest(f.successes))
+	fmt.Fprintf(&b, "%d members, of which one was killed and one added; %s since the start of the program\n", s.members, seconds(s.total))
+	for _, t := range s.scenario.troubles {
+		fmt.Fprintf(&b, "the %s was %s for %s\n", t.service, strings.ToLower(t.how.String()), seconds(t.to-t.from))
+	}
+	b.WriteString("\nWhat became of the events\n")
 	rows := [][]string{
-		{"succeeded", thousands(f.succeeded), "answered with success by the service, in " + thousands(f.calls) + " calls"},
-		{"  healed in place", thousands(f.inPlace), "failed, then succeeded without waiting in a retry tier"},
+		{"succeeded", thousands(f.succeeded), "in " + thousands(f.calls) + " calls of the handlers"},
+		{"  at the first call", thousands(f.atFirst), ""},
+		{"  healed in place", thousands(f.inPlace), "failed, then succeeded without waiting in a retry topic"},
 	}
 	for _, tier := range slices.SortedFunc(maps.Keys(f.byTier), shorterDelay) {
 		rows = append(rows, []string{"  healed by tier " + tier, thousands(f.byTier[tier]), "failed, waited there, then succeeded"})
 	}
 	rows = append(rows,
-		[]string{"  drained", thousands(f.drained), "never failed: were parked behind an earlier event of their order"},
-		[]string{"parked", thousands(len(s.stored.parked)), "had a row in layby.parked_events at some time"},
-		[]string{"dead letters", thousands(len(s.stored.dead)), ""},
-		[]string{"held", thousands(len(s.stored.held)), "wait behind a dead letter of their order"},
+		[]string{"  waited", thousands(f.waited), "did not fail: waited behind an earlier event of their order, or for a service that was away"},
+		[]string{"dead letters", thousands(s.letterCount()), ""},
+		[]string{"held", thousands(s.held), "wait behind a dead letter of their order"},
+		[]string{"parked", thousands(s.parked), "of all these had a row in layby.parked_events at some time"},
 	)
 	table(&b, rows, 1)
-	b.WriteString("\nDead letters by group\n")
-	s.letters(&b)
-	b.WriteString("\nGuarantees, checked against the service's journal and Postgres\n")
+	b.WriteString("\nThe shop, in its tables and in the bank's books\n")
+	table(&b, s.shop(), 1)
+	b.WriteString("\nGuarantees, checked by layby verify: from what the members wrote down of their calls, from Kafka and from Postgres\n")
 	table(&b, [][]string{
-		{"lost events", thousands(len(f.lost)), fmt.Sprintf("of %s: succeeded, dead and held are all of them, each once", thousands(total))},
-		{"order violations", thousands(len(f.disorder)), "of " + thousands(f.calls) + " calls: none before every earlier event of its order was through"},
-		{"runs after a success", thousands(len(f.repeats)), s.repeated()},
+		{"lost events", thousands(f.of(ofLoss...)), fmt.Sprintf("of %s: succeeded, dead and held are all of them, each once; nothing was committed before", thousands(f.events))},
+		{"order violations", thousands(f.of(ofOrder...)), "of " + thousands(f.calls) + " calls: none before every earlier event of its order was through"},
+		{"runs after a success", thousands(f.of(ofRepeats...)), s.repeated()},
+		{"charged twice", thousands(s.bank.twice), "of " + thousands(s.bank.charges) + " payments, in the bank's books"},
 	}, 1)
+	if names := f.unchecked(); names != "" {
+		fmt.Fprintf(&b, "  not checked here: %s\n", names)
+	}
 	b.WriteString("\n")
 	if len(broken) == 0 {
 		b.WriteString("All guarantees held.\n")
@@ -62,52 +81,107 @@ func (s *summary) text(broken []string) string {
 	for _, sentence := range broken {
 		b.WriteString("BROKEN: " + sentence + "\n")
 	}
-	b.WriteString("\nTo look at the dead letters")
-	if s.stopped {
-		b.WriteString(" (make demo KEEP=1 leaves the database running)")
+	if s.timeline != "" {
+		fmt.Fprintf(&b, "The run as a picture: %s\n", s.timeline)
 	}
-	b.WriteString(":\n" + indent(lookSQL))
+	s.letters(&b)
 	return b.String()
+}
+
+func (s *summary) letterCount() (n int) {
+	for _, g := range s.groups {
+		n += g.Letters
+	}
+	return n
+}
+
+// shop is what the handlers did.
+func (s *summary) shop() [][]string {
+	t := s.business
+	unknown := t.ByBarcode + t.ByMark + t.ByNone
+	return [][]string{
+		{"invoices", thousands(t.Invoices), "of orders that were picked, " + amount(t.Charged) + " together"},
+		{"unknown products", thousands(unknown), fmt.Sprintf("that no catalogue knows went out all the same: %d priced by their barcode, %d by their mark, %d for free; %d were told to %s",
+			t.ByBarcode, t.ByMark, t.ByNone, s.told, inconsistenciesTopic)},
+		{"payments", thousands(t.Captured), fmt.Sprintf("captured, %s together; the bank took %s in %s", amount(t.Taken), amount(s.bank.sum), plural(s.bank.charges, "charge"))},
+	}
+}
+
+// broken lists where the shop's tables, the topic and the bank's books do not agree.
+func (s *summary) broken() []string {
+	var list []string
+	say := func(wrong bool, format string, args ...any) {
+		if wrong {
+			list = append(list, fmt.Sprintf(format, args...))
+		}
+	}
+	t := s.business
+	say(s.bank.twice > 0, "the bank charged %d invoices more than once.", s.bank.twice)
+	say(t.Captured != s.bank.charges || t.Taken != s.bank.sum, "the bank took %s in %d charges, the shop knows of %s in %d.",
+		amount(s.bank.sum), s.bank.charges, amount(t.Taken), t.Captured)
+	say(t.Open > 0, "%d payments are neither captured nor refused.", t.Open)
+	unknown := t.ByBarcode + t.ByMark + t.ByNone
+	say(unknown != s.told, "%d products are unknown to the catalogue, and %d events tell of it.", unknown, s.told)
+	return list
 }
 
 // repeated says which repetitions are in order.
 func (s *summary) repeated() string {
 	text := "where none may be"
-	if s.findings.repeated > 0 {
-		text += fmt.Sprintf("; %s more of what member %d had done but not committed when it was killed (at least once)",
-			thousands(s.findings.repeated), s.killing.member)
-	}
-	if s.findings.relapsed > 0 {
-		text += fmt.Sprintf("; %s more after a lease that was lost, which counts as a crash (is the machine very busy?)",
-			thousands(s.findings.relapsed))
+	if n := s.findings.repeats; n > 0 {
+		text += fmt.Sprintf("; %s more of what member %d had done but not recorded when it was killed (at least once)", thousands(n), s.killed)
 	}
 	return text
 }
 
-const exampleWidth = 60
+const exampleWidth = 76
 
+// letters lists the dead letters that are left, with what a person would do about them.
 func (s *summary) letters(b *strings.Builder) {
-	if len(s.groups) == 0 {
-		b.WriteString("  none\n")
+	fmt.Fprintf(b, "\n%s left for a person. What one would do next", plural(s.letterCount(), "dead letter"))
+	if s.stopped {
+		b.WriteString(" (make demo KEEP=1 leaves everything running for that)")
 	}
-	rows := make([][]string, len(s.groups))
-	for i, g := range s.groups {
-		what := "later events of the order are held"
-		if g.Policy != policyHold {
-			what = "later events of the order went on"
-		}
-		rows[i] = []string{thousands(g.Letters), g.Class, g.State, what, clip(strings.ReplaceAll(g.Example, "\n", " "), exampleWidth)}
+	b.WriteString(":\n")
+	for _, g := range s.groups {
+		fmt.Fprintf(b, "\n  %s  %s of %s, %s; %s held behind\n", thousands(g.Letters), g.Class, g.Consumer, g.State, plural(g.Behind, "event"))
+		fmt.Fprintf(b, "     %s\n", clip(strings.ReplaceAll(g.Example, "\n", " "), exampleWidth))
+		what, sql := g.next()
+		fmt.Fprintf(b, "     -> %s\n", what)
+		fmt.Fprintf(b, "        %s\n", sql)
 	}
-	table(b, rows, 0)
 }
 
-// lookSQL shows the newest dead letters, and replays those of a class.
-const lookSQL = `select id, resource_text, event_type, state, error_class, error_text, attempt, failed_at
-from layby.dead_letters where state in ('dead', 'awaiting correction') order by failed_at desc;
-`
+// next is what a person would do about a group of dead letters, and the SQL for that.
+func (g *letterGroup) next() (what, sql string) {
+	const statement = "select layby.%s(id, '%s') from layby.dead_letters where consumer = '%s' and error_class = '%s' and state = '%s';"
+	do := func(function, reason string) string {
+		return fmt.Sprintf(statement, function, reason, g.Consumer, strings.ReplaceAll(g.Class, "'", "''"), g.State)
+	}
+	switch g.Class {
+	case "CardRefused":
+		return "ask the customers for another card; once they have given it, run the payments again", do("replay", "new card")
+	case "InvalidOrder":
+		return "have the program that writes these mended, and let the orders go on without them", do("discard", "broken, sent again")
+	case "MissingWeight":
+		return "have the goods weighed and the picking sent again; what is held goes on when these are discarded", do("discard", "weighed, sent again")
+	}
+	return "find out what the warehouse has against them; once it is mended, run them again", do("replay", "mended")
+}
 
-func indent(text string) string {
-	return "  " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ") + "\n"
+// busiest is the highest number of moments in one second.
+func busiest(moments []time.Time) int {
+	count, most := map[int64]int{}, 0
+	for _, at := range moments {
+		count[at.Unix()]++
+		most = max(most, count[at.Unix()])
+	}
+	return most
+}
+
+// amount writes minor units as people do.
+func amount(minor int64) string {
+	return fmt.Sprintf("%s.%02d %s", thousands(int(minor/100)), minor%100, currency)
 }
 
 // table writes rows in columns, of which one holds numbers.

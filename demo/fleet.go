@@ -19,7 +19,7 @@ const (
 	logTail  = 2 << 10
 )
 
-// member is one process of the consumer group: this program, started with `run`.
+// member is one process of the consumer groups: this program, started with `demo member`.
 type member struct {
 	number int
 	cmd    *exec.Cmd
@@ -36,6 +36,7 @@ type fleet struct {
 	executable string
 	config     string
 	dir        string                      // of the logs
+	journals   string                      // the directory for what the handlers do
 	environ    func(member int) []string   // what a member has of its own
 	ended      func(m *member, log string) // a member ended that we did not end
 
@@ -56,7 +57,7 @@ func (f *fleet) start(ctx context.Context) (*member, error) {
 		return nil, fmt.Errorf("start member %d: %w", m.number, err)
 	}
 	defer log.Close() // the child has its own copy
-	m.cmd = exec.CommandContext(context.WithoutCancel(ctx), f.executable, "run", "-c", f.config)
+	m.cmd = exec.CommandContext(context.WithoutCancel(ctx), f.executable, "demo", "member", "-c", f.config, "--journal", f.journals)
 	m.cmd.Env = append(withoutOverrides(os.Environ()), f.environ(m.number)...)
 	m.cmd.Stdout, m.cmd.Stderr = log, log
 	m.cmd.SysProcAttr = childAttributes()
