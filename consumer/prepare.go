@@ -12,6 +12,7 @@ import (
 
 	"github.com/layby-go/layby/consumer/internal/group"
 	"github.com/layby-go/layby/consumer/internal/pool"
+	"github.com/layby-go/layby/parking"
 	"github.com/layby-go/layby/retrytiers"
 )
 
@@ -116,6 +117,26 @@ func (c *Consumer) lapsed() {
 	}
 }
 
+// atHome refuses to start on another Kafka cluster than that of the consumer's rows, before anything is made there.
+func (c *Consumer) atHome(ctx context.Context, adm *kadm.Client) error {
+	rows, err := c.store.Lanes(ctx, c.cfg.Group)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	md, err := adm.BrokerMetadata(ctx)
+	if err != nil {
+		return fmt.Errorf("ask Kafka for its cluster: %w", err)
+	}
+	for _, row := range rows {
+		if row.ClusterID != md.Cluster {
+			return fmt.Errorf("partition %d: %w, as Postgres has it: that one is %s, and the configured one is %s; "+
+				"configure the brokers of that one, or give this consumer a group or a schema of its own",
+				row.Partition, parking.ErrOtherCluster, row.ClusterID, md.Cluster)
+		}
+	}
+	return nil
+}
+
 // provision makes the tier topics that are missing and checks those that are there. Tiers that left the configuration
 // are read until they are empty.
 func (c *Consumer) provision(ctx context.Context) error {
@@ -125,6 +146,9 @@ func (c *Consumer) provision(ctx context.Context) error {
 	}
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
+	if err := c.atHome(ctx, adm); err != nil {
+		return err
+	}
 	spec := retrytiers.Spec{
 		Group: c.cfg.Group, Sources: c.cfg.Topics, Tiers: retrytiers.Of(c.cfg.Group, c.cfg.Retry.Tiers),
 		Replication: c.cfg.TopicReplication,

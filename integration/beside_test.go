@@ -67,11 +67,11 @@ func TestAConsumerOfAnotherClusterIsRefused(t *testing.T) {
 	}
 	w.rounds(3, "a")
 	before := sqlValue[string](w, "select p::text from layby.partitions p")
-	m = w.start()
-	eventually(t, 20*time.Second, "it says which cluster the partition belongs to", func() (bool, string) {
-		status, body := m.get("/readyz")
-		return status == 503 && strings.Contains(body, "its rows are of cluster another, this one is"), body
-	})
+	m = w.launch()
+	if code := m.wait(upTimeout); code != 1 || !strings.Contains(m.text(), "belongs to another Kafka cluster") ||
+		!strings.Contains(m.text(), "that one is another, and the configured one is") {
+		t.Errorf("it ended with %d:\n%s", code, m.tail())
+	}
 	if n := w.service.count(func(c *call) bool { return c.n >= 3 }); n != 0 {
 		t.Errorf("%d events ran", n)
 	}
