@@ -35,7 +35,7 @@ func (a *app) configValidate() *cobra.Command {
 	}
 	output := outputFlag(cmd)
 	cmd.RunE = a.do(func(*cobra.Command, []string) error {
-		_, warnings, err := a.load()
+		_, warnings, err := a.loadToRun()
 		if *output == asJSON {
 			var problems config.Problems
 			errors.As(err, &problems)

@@ -149,11 +149,12 @@ func TestTheEnvironmentOverridesAndSecretsAreMasked(t *testing.T) {
 
 func TestHandlersOfRoutesMustBeRegistered(t *testing.T) {
 	text := strings.Replace(valid, "skip: true", "handler: picking", 1)
-	for _, command := range []string{"config validate", "run", "migrate up"} {
+	for _, command := range []string{"config validate", "run"} {
 		try(t, text, nil, strings.Fields(command)...).expect(t, exitUsage, "",
 			"layby: layby.yaml:5:35: consumers[0].routes[0].handler: the program registered no handler named \"picking\", nor any other")
 	}
 	try(t, text, []Option{Handlers{"picking": nothing}}, "config", "validate").expect(t, exitDone, "is valid", "")
+	try(t, text, nil, "config", "print").expect(t, exitDone, "handler: picking", "") // nothing is to be handled
 }
 
 func TestConfigReferenceListsEveryKey(t *testing.T) {

@@ -34,7 +34,7 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 func (a *app) runConsumers(ctx context.Context, journal string) error {
-	cfg, warnings, err := a.load()
+	cfg, warnings, err := a.loadToRun()
 	if err != nil {
 		return err
 	}

@@ -12,8 +12,8 @@ import (
 )
 
 // load reads the configuration. Its warnings are for the commands that show them.
-func (a *app) load() (*config.Config, []config.Problem, error) {
-	cfg, warnings, err := config.Load(a.configPath, a.environ, config.Handlers(slices.Collect(maps.Keys(a.handlers))...))
+func (a *app) load(opts ...config.Option) (*config.Config, []config.Problem, error) {
+	cfg, warnings, err := config.Load(a.configPath, a.environ, opts...)
 	var problems config.Problems
 	if errors.As(err, &problems) && len(problems) > 1 {
 		err = fmt.Errorf("%s has %d problems:\n%w", a.configPath, len(problems), err)
@@ -22,6 +22,11 @@ func (a *app) load() (*config.Config, []config.Problem, error) {
 		return nil, warnings, usage(err)
 	}
 	return cfg, warnings, nil
+}
+
+// loadToRun reads a configuration whose handlers this program must have.
+func (a *app) loadToRun() (*config.Config, []config.Problem, error) {
+	return a.load(config.Handlers(slices.Collect(maps.Keys(a.handlers))...))
 }
 
 // newLogger makes the process's logger.

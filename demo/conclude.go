@@ -108,7 +108,7 @@ func (d *demo) keep(ctx context.Context) error {
 		{"look", fmt.Sprintf("psql '%s'", url)},
 		{"", fmt.Sprintf("%s status -c %s", program, d.configPath)},
 		{"", fmt.Sprintf("%s dls list -c %s", program, d.configPath)},
-		{"replay", fmt.Sprintf("psql '%s' -c \"select layby.replay(id, 'mended') from layby.dead_letters where state = 'dead'\"", url)},
+		{"replay", fmt.Sprintf("psql '%s' -c \"%s\"", url, replaySQL)},
 	}, -1)
 	d.screen.print(b.String())
 	select {
@@ -118,6 +118,9 @@ func (d *demo) keep(ctx context.Context) error {
 		return errors.Join(err, ctx.Err())
 	}
 }
+
+// replaySQL runs again what is mended in a demo that goes on. What is broken, or was not weighed, would die once more.
+const replaySQL = "select layby.replay(id, 'mended') from layby.dead_letters where " + deadSQL + " and error_class not in ('InvalidOrder', 'MissingWeight')"
 
 // program is how to call this program from here.
 func (d *demo) program() string {

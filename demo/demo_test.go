@@ -9,6 +9,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/layby-go/layby/cli"
 )
@@ -128,22 +131,56 @@ func TestDemoEndsWithItsContextAndLeavesNothing(t *testing.T) {
 	}
 }
 
+// The demo that goes on is replayed as it says, and everything that was mended heals.
 func TestDemoKeepsRunningUntilItsContextEnds(t *testing.T) {
 	if testing.Short() {
-		t.Skip("runs servers for some 10 s")
+		t.Skip("runs servers for some 20 s")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	out := &printed{until: "replay  ", seen: cancel}
-	if code := run(t, ctx, out, "--orders", "6", "--keep", "--timeline", ""); code != 0 {
-		t.Errorf("exit code %d", code)
+	ready := make(chan struct{})
+	out := &printed{until: "replay  ", seen: sync.OnceFunc(func() { close(ready) })}
+	code := make(chan int, 1)
+	go func() { code <- run(t, ctx, out, "--orders", "30", "--keep", "--timeline", "") }()
+	select {
+	case <-ready:
+	case c := <-code:
+		t.Fatalf("it ended with %d:\n%s", c, out)
 	}
+	text := out.String()
 	for _, want := range []string{
-		`All guarantees held`, `brokers +127\.0\.0\.1:`, `Postgres +postgres://`, `psql '`, ` dls list -c \S+layby\.yaml`,
+		`All guarantees held`, `brokers +127\.0\.0\.1:`, `psql 'postgres://`, ` dls list -c \S+layby\.yaml`, ` status -c \S+layby\.yaml`,
 	} {
-		if text := out.String(); !regexp.MustCompile(want).MatchString(text) {
+		if !regexp.MustCompile(want).MatchString(text) {
 			t.Errorf("the output has nothing like %q:\n%s", want, text)
 		}
+	}
+	replay := regexp.MustCompile(`replay +psql '(.*)' -c "(.*)"`).FindStringSubmatch(text)
+	if replay == nil {
+		t.Fatalf("nothing says how to replay:\n%s", text)
+	}
+	db, err := pgx.Connect(t.Context(), replay[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(context.WithoutCancel(t.Context()))
+	asked, err := db.Exec(t.Context(), replay[2])
+	if err != nil || asked.RowsAffected() < 5 {
+		t.Fatalf("%d letters are replayed: %v", asked.RowsAffected(), err)
+	}
+	for healed := int64(0); healed < asked.RowsAffected(); {
+		if err := db.QueryRow(t.Context(), `select count(*) from layby.dead_letters where state = 'healed'`).Scan(&healed); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case c := <-code:
+			t.Fatalf("it ended with %d when %d of %d were healed:\n%s", c, healed, asked.RowsAffected(), out)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	cancel()
+	if c := <-code; c != 0 {
+		t.Errorf("exit code %d", c)
 	}
 }
 
