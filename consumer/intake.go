@@ -50,7 +50,7 @@ func (ln *lane) sourceRecords(d *delivery, source int, recs []*kgo.Record) {
 		w := &slab[i]
 		e := &w.Event // filled field by field: a literal would be built first and then copied
 		e.Topic, e.Partition, e.Offset = ln.sources[source].topic, rec.Partition, rec.Offset
-		e.Key, e.Value, e.Timestamp = rec.Key, rec.Value, rec.Timestamp
+		e.Key, e.Value, e.Timestamp = rec.Key, rec.Value, group.Timestamp(rec)
 		room = setHeaders(e, rec.Headers, room)
 		w.Source = source
 		w.Position.Topic, w.Position.Offset, w.Position.Epoch = id, rec.Offset, rec.LeaderEpoch
@@ -85,6 +85,7 @@ func (ln *lane) tierRecords(d *delivery, topic string, recs []*kgo.Record) {
 	if t < 0 {
 		return
 	}
+	foreign := 0
 	for _, rec := range recs {
 		out := ordering.TierRecord{Tier: t, Offset: rec.Offset}
 		if rec.Attrs.IsControl() {
@@ -93,11 +94,11 @@ func (ln *lane) tierRecords(d *delivery, topic string, recs []*kgo.Record) {
 		}
 		h, ok, err := group.DecodeTierRecord(rec)
 		switch {
-		case err != nil || !ok:
-			ln.log.LogAttrs(ln.ctx, slog.LevelWarn, "a foreign record lies in a retry topic: it is passed over",
-				slog.String("topic", topic), slog.Int64("offset", rec.Offset), slog.Any("error", err))
-			ln.c.metrics.foreign(topic)
-		case h.LaneID != ln.laneID:
+		case err != nil || !ok || h.LaneID != ln.laneID:
+			if foreign++; foreign <= maxForeignTold {
+				ln.log.LogAttrs(ln.ctx, slog.LevelWarn, "a foreign record lies in a retry topic: it is passed over",
+					slog.String("topic", topic), slog.Int64("offset", rec.Offset), slog.String("reason", whyForeign(ok, err)))
+			}
 			ln.c.metrics.foreign(topic)
 		default:
 			out.Ours, out.Seq, out.Resource = true, h.Seq, string(h.Resource)
@@ -106,7 +107,25 @@ func (ln *lane) tierRecords(d *delivery, topic string, recs []*kgo.Record) {
 		}
 		d.Tier = append(d.Tier, out)
 	}
+	if more := foreign - maxForeignTold; more > 0 {
+		ln.log.LogAttrs(ln.ctx, slog.LevelWarn, "more foreign records lie in a retry topic: they are passed over",
+			slog.String("topic", topic), slog.Int("records", more), slog.Int64("up_to", recs[len(recs)-1].Offset))
+	}
 	ln.tierNext[t] = recs[len(recs)-1].Offset + 1
+}
+
+// maxForeignTold bounds how many foreign records of one fetch have a line of their own in the log.
+const maxForeignTold = 3
+
+func whyForeign(ours bool, err error) string {
+	switch {
+	case err != nil:
+		return err.Error()
+	case !ours:
+		return "it has no header of Layby's: another program wrote it"
+	default:
+		return "its header names another partition's row in Postgres, or one that was removed"
+	}
 }
 
 // tierRecord is the record that carries a parked event in its tier: the source record's bytes, and one header of ours

@@ -120,13 +120,13 @@ func different(r *kgo.Record, got *bytesOf) string {
 		return fmt.Sprintf("key %q (nil: %v), produced %q (nil: %v)", got.Key, got.Key == nil, r.Key, r.Key == nil)
 	case !same(r.Value, got.Value):
 		return fmt.Sprintf("a value of %d bytes (nil: %v), produced %d (nil: %v)", len(got.Value), got.Value == nil, len(r.Value), r.Value == nil)
-	case !r.Timestamp.Equal(got.Timestamp):
-		return fmt.Sprintf("timestamp %v, produced %v", got.Timestamp, r.Timestamp)
+	case r.Timestamp.UnixMilli() != got.Timestamp:
+		return fmt.Sprintf("timestamp %v, produced %v", time.UnixMilli(got.Timestamp), r.Timestamp)
 	case len(r.Headers) != len(got.Headers):
 		return fmt.Sprintf("%d headers, produced %d: %q", len(got.Headers), len(r.Headers), got.Headers)
 	}
 	for i := range r.Headers {
-		if r.Headers[i].Key != got.Headers[i].Key || !same(r.Headers[i].Value, got.Headers[i].Value) {
+		if r.Headers[i].Key != string(got.Headers[i].Key) || !same(r.Headers[i].Value, got.Headers[i].Value) {
 			return fmt.Sprintf("header %d is %q, produced %q", i, got.Headers[i], r.Headers[i])
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
-	"time"
 
 	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/cli"
@@ -70,13 +69,20 @@ type relay struct {
 type bytesOf struct {
 	Resource   []byte
 	Key, Value []byte
-	Headers    []layby.Header
-	Timestamp  time.Time
+	Headers    []headerBytes
+	Timestamp  int64 // in milliseconds: JSON's years have four digits
 	Type       string
 }
 
+// headerBytes is a header whose key, as JSON, stays what it is.
+type headerBytes struct{ Key, Value []byte }
+
 func (r *relay) handle(ctx context.Context, e *layby.Event) error {
-	body, err := json.Marshal(bytesOf{[]byte(e.Resource), e.Key, e.Value, e.Headers, e.Timestamp, e.Type})
+	headers := make([]headerBytes, len(e.Headers))
+	for i, h := range e.Headers {
+		headers[i] = headerBytes{[]byte(h.Key), h.Value}
+	}
+	body, err := json.Marshal(bytesOf{[]byte(e.Resource), e.Key, e.Value, headers, e.Timestamp.UnixMilli(), e.Type})
 	if err != nil {
 		return err
 	}
@@ -98,11 +104,14 @@ func (r *relay) handle(ctx context.Context, e *layby.Event) error {
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 		return err
 	}
-	switch resp.Header.Get(deedHeader) {
+	switch deed := resp.Header.Get(deedHeader); deed {
+	case "":
 	case deedExit:
 		os.Exit(exitStatus)
 	case deedPanic:
 		panic("told to by the test")
+	default:
+		return oddErrors[deed]()
 	}
 	switch {
 	case resp.StatusCode < 300:

@@ -42,3 +42,10 @@ func Name(delay time.Duration) string {
 	}
 	return delay.String()
 }
+
+// isName says that a text is how a tier's delay is written. What else begins like a tier topic is another program's: that of
+// a group that is called so, for one.
+func isName(text string) bool {
+	delay, err := time.ParseDuration(text)
+	return err == nil && delay > 0 && Name(delay) == text
+}

@@ -190,7 +190,7 @@ func has(m map[place]int64, at place) bool {
 
 func eventOf(rec *kgo.Record) layby.Event {
 	e := layby.Event{
-		Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Key: rec.Key, Value: rec.Value, Timestamp: rec.Timestamp,
+		Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Key: rec.Key, Value: rec.Value, Timestamp: group.Timestamp(rec),
 	}
 	for _, h := range rec.Headers {
 		e.Headers = append(e.Headers, layby.Header(h))

@@ -59,6 +59,8 @@ func TestResources(t *testing.T) {
 		{"json:/missing", config.Park, event(nil, `{"a":1}`), "", "no resource at json:/missing: the field is missing"},
 		{"json:/a~1b/~0/", config.Park, event(nil, `{"a/b":{"~":{"":"x"}}}`), "x", ""},
 		{"json:/a", config.Park, event(nil, ``), "", "no resource at json:/a: the value is no valid JSON"},
+		{"json:/a", config.Park, event(nil, `7`), "", "no resource at json:/a: the field is missing"},
+		{"json:/a", config.Park, event(nil, "\xff{"), "", "no resource at json:/a: the value is no valid JSON"},
 		{"json:/a", config.Park, event(nil, `{"b" 1}`), "", "no resource at json:/a: the value is no valid JSON"},
 		{"json:/a", config.Park, event(nil, `{"b":{"a":1}`), "", "no resource at json:/a: the value is no valid JSON"},
 		{"json:/a", config.Park, event(nil, `{"b":`+strings.Repeat("[", 1<<20)), "", "no resource at json:/a: the value is no valid JSON"},

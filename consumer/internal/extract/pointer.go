@@ -119,10 +119,11 @@ func (s *scanner) enter(name string) error {
 		return s.enterObject(name)
 	case '[':
 		return s.enterArray(name)
-	case 0:
-		return errNotJSON
 	}
-	return errNotThere
+	if err := s.skip(); err != nil {
+		return err
+	}
+	return errNotThere // a value that has no fields
 }
 
 func (s *scanner) enterObject(name string) error {

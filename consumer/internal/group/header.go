@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -53,7 +54,13 @@ func AppendTierHeader(rec *kgo.Record, h TierHeader) {
 	rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: tierHeaderKey, Value: b})
 }
 
-var errCut = errors.New("the header is cut")
+var (
+	errCut   = errors.New("the header is cut")
+	errRange = errors.New("the header has a number that no version of Layby writes")
+)
+
+// maxSeq is above all that a lane gives, with room for what is added to it when commits were lost.
+const maxSeq = math.MaxInt64 / 2
 
 // DecodeTierRecord reads the header of a tier record; false for a record that has none, which is a foreign one.
 func DecodeTierRecord(rec *kgo.Record) (h TierHeader, ours bool, err error) {
@@ -80,17 +87,21 @@ func decodeTierHeader(b []byte) (h TierHeader, err error) {
 	d := decoder{b: b[1:]}
 	copy(h.LaneID[:], d.bytes(16))
 	h.Seq = d.varint()
-	h.Attempt = int(d.varint())
+	attempt := d.varint()
 	copy(h.TopicID[:], d.bytes(16))
-	h.Partition = int32(d.varint()) //nolint:gosec // checked by what follows: a wrong one names no lane of ours
+	partition := d.varint()
 	h.Offset = d.varint()
-	h.Epoch = int32(d.varint()) //nolint:gosec // as above
+	epoch := d.varint()
 	h.Timestamp = time.UnixMilli(d.varint())
 	h.Topic = string(d.bytes(int(min(d.uvarint(), 1<<30))))          //nolint:gosec // bounded
 	h.Resource = slices.Clone(d.bytes(int(min(d.uvarint(), 1<<30)))) //nolint:gosec // bounded
 	if d.failed || len(d.b) > 0 {
 		return TierHeader{}, errCut
 	}
+	if h.Seq < 0 || h.Seq > maxSeq || h.Offset < 0 || attempt < 0 || max(attempt, partition, epoch) > math.MaxInt32 || partition < 0 || epoch < -1 {
+		return TierHeader{}, errRange
+	}
+	h.Attempt, h.Partition, h.Epoch = int(attempt), int32(partition), int32(epoch) //nolint:gosec // within bounds
 	return h, nil
 }
 

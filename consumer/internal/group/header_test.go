@@ -51,6 +51,26 @@ func TestForeignRecordsAreNoTierRecords(t *testing.T) {
 	}
 }
 
+func TestNumbersThatNobodyWritesAreRefused(t *testing.T) {
+	for name, change := range map[string]func(h *TierHeader){
+		"a negative attempt":  func(h *TierHeader) { h.Attempt = -1 },
+		"attempts overflow":   func(h *TierHeader) { h.Attempt = 1 << 31 },
+		"a negative seq":      func(h *TierHeader) { h.Seq = -1 },
+		"seqs overflow":       func(h *TierHeader) { h.Seq = 1<<63 - 1 },
+		"a negative offset":   func(h *TierHeader) { h.Offset = -1 },
+		"a negative position": func(h *TierHeader) { h.Partition = -1 },
+		"a negative epoch":    func(h *TierHeader) { h.Epoch = -2 },
+	} {
+		h := header()
+		change(&h)
+		rec := &kgo.Record{}
+		AppendTierHeader(rec, h)
+		if _, _, err := DecodeTierRecord(rec); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+}
+
 func FuzzTierHeader(f *testing.F) {
 	rec := &kgo.Record{}
 	AppendTierHeader(rec, header())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime/debug"
 	"unicode/utf8"
 
@@ -31,13 +32,27 @@ const (
 type panicked struct {
 	value any
 	stack string
+	where string // other than in the handler itself
 }
 
-func (p *panicked) Error() string {
+func (p *panicked) Error() (text string) {
+	defer func() {
+		if recover() != nil {
+			text = fmt.Sprintf("panic%s with %s, whose own method panics as well", p.where, kind(p.value))
+		}
+	}()
 	if err, ok := p.value.(error); ok {
-		return "panic: " + err.Error()
+		return "panic" + p.where + ": " + err.Error()
 	}
-	return fmt.Sprintf("panic: %v", p.value)
+	return fmt.Sprintf("panic%s: %v", p.where, p.value)
+}
+
+// kind names a value by its type, where its own methods can't be trusted.
+func kind(v any) string {
+	if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && r.IsNil() {
+		return fmt.Sprintf("a nil %T", v)
+	}
+	return fmt.Sprintf("a value of type %T", v)
 }
 
 var errGoexit = &panicked{value: "the handler ended its goroutine (runtime.Goexit)"}
@@ -70,7 +85,10 @@ func (p *Pool) judge(r *run, err error, why ending) (j judged) {
 	// The error's own methods are the handler's code too.
 	defer func() {
 		if v := recover(); v != nil {
-			j = failed(&panicked{value: v, stack: trim(string(debug.Stack()), maxStack)})
+			j = failed(&panicked{
+				value: v, stack: trim(string(debug.Stack()), maxStack),
+				where: fmt.Sprintf(" in a method of the error that the handler returned, %s", kind(err)),
+			})
 		}
 	}()
 	var pan *panicked
@@ -109,16 +127,9 @@ var verdicts = [...]ordering.Verdict{
 
 // failed is the verdict on a panic: retriable, for a bad deploy must not empty a topic into the store.
 func failed(p *panicked) judged {
-	text := func() (text string) {
-		defer func() {
-			if recover() != nil {
-				text = "panic in an error's own method"
-			}
-		}()
-		return p.Error()
-	}()
+	text := trim(p.Error(), maxText)
 	return judged{verdict: ordering.Retriable, failure: &ordering.Failure{
-		Class: ClassPanic, Text: trim(text, maxText), Chain: []string{trim(text, maxText)}, Stack: p.stack,
+		Class: ClassPanic, Text: text, Chain: []string{text}, Stack: p.stack,
 	}}
 }
 
