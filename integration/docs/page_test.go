@@ -90,21 +90,6 @@ func (p *page) each(language, text string) []*block {
 	return found
 }
 
-// all claims the blocks in a language that nobody has claimed. There must be some.
-func (p *page) all(language string) []*block {
-	p.t.Helper()
-	var found []*block
-	for _, b := range p.blocks {
-		if b.language == language && !b.claimed {
-			b.claimed, found = true, append(found, b)
-		}
-	}
-	if len(found) == 0 {
-		p.t.Fatalf("%s has no block in %s that is not checked already", p.name, language)
-	}
-	return found
-}
-
 // after claims the block that follows another.
 func (p *page) after(b *block, language string) *block {
 	p.t.Helper()

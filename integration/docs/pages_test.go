@@ -13,6 +13,8 @@ const root = "../.."
 var checks = map[string]func(t *testing.T, p *page){
 	"README.md": readme,
 
+	"docs/concepts.md":   concepts,
+	"docs/handlers.md":   handlers,
 	"docs/operations.md": operations,
 
 	"docs/quick-start.md": quickStart,

@@ -1,8 +1,10 @@
 package docs
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -11,7 +13,7 @@ import (
 // be read line by line and has no forms that one version of Mermaid reads and another doesn't: every label is quoted.
 const (
 	flowName  = `[a-z][A-Za-z0-9]*`
-	flowLabel = `"[^"<>]+"`
+	flowLabel = "\"[^\"<>#`]+\""
 )
 
 var (
@@ -23,6 +25,12 @@ var (
 	seqMessage = regexp.MustCompile(`^(` + flowName + `)(?:->>|-->>)(` + flowName + `): [^;#]+$`)
 	seqNote    = regexp.MustCompile(`^Note over (` + flowName + `)(?:,(` + flowName + `))?: [^;#]+$`)
 )
+
+// words are those that Mermaid takes for its own where a name could stand.
+var words = []string{
+	"end", "graph", "flowchart", "subgraph", "style", "class", "click", "default", "direction", "call", "href",
+	"participant", "actor", "note", "loop", "alt", "else", "opt", "par", "and", "rect", "critical", "option", "break", "box", "title", "link", "links",
+}
 
 // pictures parses a page's pictures and claims them.
 func pictures(t *testing.T, p *page) {
@@ -77,7 +85,7 @@ func flow(lines []string) error {
 			depth--
 		case flowNode.MatchString(line):
 			name := flowNode.FindStringSubmatch(line)[1]
-			if names[name] || name == "end" { // the word ends a subgraph
+			if names[name] || slices.Contains(words, name) {
 				return fmt.Errorf("%s: the name is taken", line)
 			}
 			names[name] = true
@@ -90,11 +98,11 @@ func flow(lines []string) error {
 			return fmt.Errorf("%q", line)
 		}
 		if depth < 0 {
-			return fmt.Errorf("end of nothing")
+			return errors.New("end of nothing")
 		}
 	}
 	if depth != 0 {
-		return fmt.Errorf("a subgraph without an end")
+		return errors.New("a subgraph without an end")
 	}
 	return nil
 }
@@ -107,7 +115,11 @@ func sequence(lines []string) error {
 		var used []string
 		switch {
 		case seqActor.MatchString(line):
-			names[seqActor.FindStringSubmatch(line)[1]] = true
+			name := seqActor.FindStringSubmatch(line)[1]
+			if names[name] || slices.Contains(words, name) {
+				return fmt.Errorf("%s: the name is taken", line)
+			}
+			names[name] = true
 		case seqMessage.MatchString(line):
 			used = seqMessage.FindStringSubmatch(line)[1:]
 		case seqNote.MatchString(line):

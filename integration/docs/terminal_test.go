@@ -80,7 +80,12 @@ func (s *terminal) write(name string, b *block) { s.writeText(name, b.text) }
 
 func (s *terminal) writeText(name, text string) {
 	s.t.Helper()
-	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(s.there.Replace(text)), 0o600); err != nil {
+	path := filepath.Join(s.dir, filepath.FromSlash(name))
+	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	if err == nil {
+		err = os.WriteFile(path, []byte(s.there.Replace(text)), 0o600)
+	}
+	if err != nil {
 		s.t.Fatal(err)
 	}
 }
