@@ -116,23 +116,22 @@ func usage(help string, path []string) bool {
 
 // metrics looks whether the metrics that a page names exist.
 func metrics(t *testing.T, p *page) {
-	m := telemetry.New(telemetry.Build{})
-	m.Registry().MustRegister(webhook.NewBreakers("", webhook.BreakerConfig{}))
-	descs := make(chan *prometheus.Desc)
-	go func() {
-		defer close(descs)
-		m.Registry().Describe(descs)
-	}()
 	known := migrations.Roles("layby")
-	for d := range descs {
-		name := regexp.MustCompile(`fqName: "([^"]*)"`).FindStringSubmatch(d.String())[1]
-		known = append(known, name, name+"_bucket", name+"_count", name+"_sum")
+	for _, m := range described() {
+		known = append(known, m.name, m.name+"_bucket", m.name+"_count", m.name+"_sum")
 	}
 	for _, name := range regexp.MustCompile(`\blayby_[a-z_]+\b`).FindAllString(p.text, -1) {
 		if !slices.Contains(known, name) {
 			t.Errorf("%s: there is no metric, and no role, %s", p.name, name)
 		}
 	}
+}
+
+// registry has all metrics of a process.
+func registry() *prometheus.Registry {
+	r := telemetry.New(telemetry.Build{}).Registry()
+	r.MustRegister(webhook.NewBreakers("", webhook.BreakerConfig{}))
+	return r
 }
 
 // migrated is a database with Layby's schema, and a partition of the consumer orders for commands to be about.

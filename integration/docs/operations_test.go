@@ -22,4 +22,12 @@ consumers:
 			t.Errorf("no %q in %q", want, pausing)
 		}
 	}
+	image(t, p.block("dockerfile", "FROM golang"))
+	kubernetes(t, p.block("yaml", "kind: Deployment"))
+	unit(t, p.block("ini", "[Service]"))
+	alerts(t, p, p.block("yaml", "alert:"))
+	pool := migrated(t)
+	for _, holds := range []string{"layby.audit_log", "'replaying'", "as letters"} {
+		execute(t, pool, p, split(p.block("sql", holds))...)
+	}
 }

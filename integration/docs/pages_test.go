@@ -15,6 +15,7 @@ var checks = map[string]func(t *testing.T, p *page){
 
 	"docs/concepts.md":   concepts,
 	"docs/handlers.md":   handlers,
+	"docs/limits.md":     limits,
 	"docs/operations.md": operations,
 
 	"docs/quick-start.md": quickStart,
