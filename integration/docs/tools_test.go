@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +33,7 @@ func init() { // not in its declaration: docker calls the others
 		"layby":                     func([]string) { cli.Main() },
 		"kafka-topics.sh":           kafkaTopics,
 		"kafka-console-producer.sh": kafkaProducer,
+		"kafka-consumer-groups.sh":  kafkaGroups,
 		"docker":                    docker,
 		"make":                      makeTarget,
 	}
@@ -53,16 +56,43 @@ func client(brokers string) *kgo.Client {
 func kafkaTopics(args []string) {
 	flags := flag.NewFlagSet("kafka-topics.sh", flag.ExitOnError)
 	brokers, topic := flags.String("bootstrap-server", "", ""), flags.String("topic", "", "")
-	partitions, create := flags.Int("partitions", 0, ""), flags.Bool("create", false, "")
+	partitions, create, remove := flags.Int("partitions", 0, ""), flags.Bool("create", false, ""), flags.Bool("delete", false, "")
 	_ = flags.Parse(args)
-	if !*create {
-		end(errors.New("kafka-topics.sh: only --create is known here"))
+	cl := client(*brokers)
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	switch {
+	case *create:
+		_, err := adm.CreateTopic(context.Background(), int32(*partitions), 1, nil, *topic) //nolint:gosec // a few
+		end(err)
+		fmt.Printf("Created topic %s.\n", *topic)
+	case *remove: // as Kafka's tool does, the name is a pattern of the whole
+		topics, err := adm.ListTopics(context.Background())
+		end(err)
+		names := slices.DeleteFunc(topics.Names(), func(name string) bool { return !regexp.MustCompile("^(" + *topic + ")$").MatchString(name) })
+		if len(names) == 0 {
+			end(fmt.Errorf("kafka-topics.sh: there is no topic %s", *topic))
+		}
+		_, err = adm.DeleteTopics(context.Background(), names...)
+		end(err)
+	default:
+		end(errors.New("kafka-topics.sh: only --create and --delete are known here"))
+	}
+}
+
+func kafkaGroups(args []string) {
+	flags := flag.NewFlagSet("kafka-consumer-groups.sh", flag.ExitOnError)
+	brokers, group := flags.String("bootstrap-server", "", ""), flags.String("group", "", "")
+	remove := flags.Bool("delete", false, "")
+	_ = flags.Parse(args)
+	if !*remove {
+		end(errors.New("kafka-consumer-groups.sh: only --delete is known here"))
 	}
 	cl := client(*brokers)
 	defer cl.Close()
-	_, err := kadm.NewClient(cl).CreateTopic(context.Background(), int32(*partitions), 1, nil, *topic) //nolint:gosec // a few
-	end(err)
-	fmt.Printf("Created topic %s.\n", *topic)
+	deleted, err := kadm.NewClient(cl).DeleteGroup(context.Background(), *group)
+	end(errors.Join(err, deleted.Err))
+	fmt.Printf("Deletion of requested consumer groups ('%s') was successful.\n", *group)
 }
 
 // properties are the settings of a flag that is given more than once.
