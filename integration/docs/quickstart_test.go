@@ -3,7 +3,6 @@ package docs
 import (
 	"strings"
 	"testing"
-	"time"
 )
 
 // quickStart does what the page has a reader do, in its order, and sees what it says that one sees.
@@ -59,5 +58,5 @@ func quickStart(t *testing.T, p *page) {
 func shown(p *page, b *block, r *running) {
 	p.t.Helper()
 	want := p.after(b, "output")
-	r.s.until(time.Minute, func() bool { return same(want.text, r.text()) }, func() string { return "prints\n" + r.text() + "where the page has\n" + want.text })
+	r.s.until(waiting, func() bool { return same(want.text, r.text()) }, func() string { return "prints\n" + r.text() + "where the page has\n" + want.text })
 }

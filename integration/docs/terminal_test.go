@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -38,8 +39,9 @@ const (
 func open(t *testing.T, pairs ...string) *terminal {
 	t.Helper()
 	kafka, url := stack.NewKafka(t, 1).Addresses()[0], stack.SharedPostgres(t).NewDatabase(t)
+	listen := "127.0.0.1:" + freePort(t)
 	pairs = append([]string{
-		pageKafka, kafka, pagePostgres, url, "postgres://layby@localhost/layby", url, "127.0.0.1:8080", "127.0.0.1:" + freePort(t),
+		pageKafka, kafka, pagePostgres, url, "postgres://layby@localhost/layby", url, "127.0.0.1:8080", listen,
 	}, pairs...)
 	back := make([]string, len(pairs))
 	for i := 0; i < len(pairs); i += 2 {
@@ -71,7 +73,7 @@ func open(t *testing.T, pairs ...string) *terminal {
 	}
 	link(self, "bin/layby")
 	link(filepath.Join(here, "examples"), "examples")
-	term.env = append(os.Environ(), "PATH="+filepath.Join(term.dir, "tools")+":"+os.Getenv("PATH"), rootEnv+"="+here, "PGOPTIONS=")
+	term.env = append(os.Environ(), "PATH="+filepath.Join(term.dir, "tools")+":"+os.Getenv("PATH"), rootEnv+"="+here, "LAYBY__HTTP__LISTEN="+listen)
 	return term
 }
 
@@ -137,10 +139,22 @@ func (s *terminal) eventuallyPrints(p *page, b *block) {
 	s.t.Helper()
 	want := p.after(b, "output")
 	var got string
-	s.until(time.Minute, func() bool {
+	s.until(waiting, func() bool {
 		got, _ = s.try(b.text)
 		return same(want.text, got)
 	}, func() string { return b.text + "prints\n" + got + "where the page has\n" + want.text })
+}
+
+// waiting is how long something may take that a page says will happen.
+const waiting = time.Minute
+
+// written says whether a file in a directory holds a text.
+func (s *terminal) written(dir, text string) bool {
+	files, _ := filepath.Glob(filepath.Join(s.dir, dir, "*"))
+	return slices.ContainsFunc(files, func(file string) bool {
+		b, err := os.ReadFile(file)
+		return err == nil && strings.Contains(string(b), text)
+	})
 }
 
 // until asks again and again until the answer is yes.
@@ -200,7 +214,7 @@ func (s *terminal) start(b *block) *running {
 // says waits for a text.
 func (r *running) says(text string) {
 	r.s.t.Helper()
-	r.s.until(time.Minute, func() bool { return strings.Contains(r.text(), text) }, func() string { return text + ", but\n" + r.text() })
+	r.s.until(waiting, func() bool { return strings.Contains(r.text(), text) }, func() string { return text + ", but\n" + r.text() })
 }
 
 // stop ends it as Ctrl-C does, and expects a good end.
