@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -38,7 +39,8 @@ func TestTheOrderPlatformTakesAPickedOrderToItsPayment(t *testing.T) {
 	}
 	catalogue := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/products/bread" {
-			http.NotFound(w, r)
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprintf(w, `{"product":%q,"code":"unknown_product"}`, path.Base(r.URL.Path))
 			return
 		}
 		fmt.Fprint(w, `{"product":"bread","price":{"amount":250,"currency":"EUR"},"per":"each"}`)
