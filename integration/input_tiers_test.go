@@ -39,7 +39,7 @@ handler_timeout: 10m
 		return len(w.service.of("waits", 1)) == 2, w.progress().String()
 	})
 	w.copies(10*time.Second, "pointer", "waits#1", "waits#2")
-	ours := w.tierRecord(w.tier("1s"))
+	ours := w.tierRecord(w.tier("1s"), 1) // of the follower
 	h := ours.Headers[len(ours.Headers)-1].Value
 	lane, seq, attempt := h[1:17], varint(h[17:]), varint(h[17+len(varint(h[17:])):])
 	rest := h[17+len(seq)+len(attempt):]
@@ -113,10 +113,10 @@ handler_timeout: 10m
 	w.logIsReadable(m)
 }
 
-// tierRecord is the first record of a retry topic's only partition.
-func (w *world) tierRecord(topic string) *kgo.Record {
+// tierRecord is a record of a retry topic's only partition.
+func (w *world) tierRecord(topic string, offset int64) *kgo.Record {
 	w.t.Helper()
-	cl := w.kafka.Client(w.t, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().AtStart()}}))
+	cl := w.kafka.Client(w.t, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(offset)}}))
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	fetched := cl.PollRecords(ctx, 1)
