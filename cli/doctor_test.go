@@ -235,10 +235,11 @@ func TestDoctorIsNotContentWithSettingsItHasNotSeen(t *testing.T) {
 	dropRoles(t, pool, schema)
 	brokers := fakeBrokers(t, kfake.SeedTopics(3, "order-events"))
 	opts = besides(t, opts, "LAYBY__KAFKA__BROKERS="+strings.Join(brokers.ListenAddrs(), ","))
+	try(t, valid, opts, "migrate", "up").expect(t, exitDone, "applied", "")
 	brokers.ControlKey(int16(kmsg.DescribeConfigs), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		brokers.KeepControl()
-		d, _ := req.(*kmsg.DescribeConfigsRequest)                  //nolint:errcheck // the key says so
-		resp, _ := d.ResponseKind().(*kmsg.DescribeConfigsResponse) //nolint:errcheck // likewise
+		d, _ := req.(*kmsg.DescribeConfigsRequest)
+		resp, _ := d.ResponseKind().(*kmsg.DescribeConfigsResponse)
 		for _, r := range d.Resources {
 			refused := kmsg.NewDescribeConfigsResponseResource()
 			refused.ResourceName, refused.ResourceType, refused.ErrorCode = r.ResourceName, r.ResourceType, kerr.TopicAuthorizationFailed.Code

@@ -109,7 +109,7 @@ func TestStatusShowsWhatPostgresHasWhileKafkaIsSilent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close() //nolint:errcheck // the test is over
+	defer silent.Close()
 	two := valid + strings.ReplaceAll(strings.TrimPrefix(valid, "consumers:\n"), "orders", "payments")
 	try(t, valid, opts, "migrate", "up").expect(t, exitDone, "applied", "")
 	runSQL(t, pool, schema, `insert into partitions (consumer, partition, cluster_id, owner, partition_count)

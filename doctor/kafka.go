@@ -315,12 +315,14 @@ func (e *examination) create(ctx context.Context, cl *kgo.Client, c *config.Cons
 		case err == nil, errors.Is(err, kerr.TopicAlreadyExists):
 		case authorization(err):
 			return true, nil
-		default:
-			text := fmt.Sprintf("%s can't be created: %s", t.Topic, oneLine(err))
+		case errors.Is(err, kerr.InvalidReplicationFactor), errors.Is(err, kerr.PolicyViolation), errors.Is(err, kerr.InvalidTopicException):
+			text := t.Topic + " can't be created: " + oneLine(err)
 			if t.ErrorMessage != nil {
 				text += " " + *t.ErrorMessage
 			}
-			e.say("topics", c.Group, Failed, text, "correct topic_replication in the configuration, or what the brokers object to")
+			e.say("topics", c.Group, Failed, text, "correct topic_replication in the configuration, or the group's name, or what the brokers object to")
+		default:
+			return false, err
 		}
 	}
 	return false, nil
