@@ -140,6 +140,7 @@ func TestDoctorNamesTheRightsThatAreMissing(t *testing.T) {
 	findings = examine(t, exitFailed, file("all"), opts) // the retry topic that was seeded is not set up as it must be
 	expectFinding(t, findings, "rights", doctor.OK, "")
 	expectFinding(t, findings, "topics", doctor.Failed, "orders.retry.1m: ", "layby topics apply")
+	expectNone(t, findings, "topics", doctor.OK)
 }
 
 // TestDoctorWithoutServers finds that nothing answers.
@@ -347,4 +348,43 @@ func TestDoctorAsksForEachRightInPostgres(t *testing.T) {
 	}
 	runSQL(t, pool, schema, "revoke "+schema+"_app from "+user, "revoke usage on schema "+schema+" from "+user)
 	expectFinding(t, examine(t, exitFailed, valid, weak), "schema", doctor.Failed, "permission denied for schema", grant)
+}
+
+// TestDoctorTellsWhatIsWrongWithTheTopics has source topics that differ, and brokers that don't say.
+func TestDoctorTellsWhatIsWrongWithTheTopics(t *testing.T) {
+	opts, pool, schema := database(t)
+	dropRoles(t, pool, schema)
+	brokers := fakeBrokers(t, kfake.SeedTopics(3, "order-events"), kfake.SeedTopics(2, "others"))
+	opts = besides(t, opts, "LAYBY__KAFKA__BROKERS="+strings.Join(brokers.ListenAddrs(), ","))
+	try(t, valid, opts, "migrate", "up").expect(t, exitDone, "applied", "")
+	differ := strings.Replace(valid, "[order-events]", "[order-events, others]", 1)
+	findings := examine(t, exitFailed, differ, opts)
+	expectFinding(t, findings, "topics", doctor.Failed, "equal partition counts", "layby topics grow")
+	expectNone(t, findings, "topics", doctor.OK)
+
+	brokers.ControlKey(int16(kmsg.DescribeConfigs), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		brokers.KeepControl()
+		d, _ := req.(*kmsg.DescribeConfigsRequest)
+		resp, _ := d.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		for _, r := range d.Resources {
+			broken := kmsg.NewDescribeConfigsResponseResource()
+			broken.ResourceName, broken.ResourceType, broken.ErrorCode = r.ResourceName, r.ResourceType, kerr.UnknownServerError.Code
+			resp.Resources = append(resp.Resources, broken)
+		}
+		return resp, nil, true
+	})
+	findings = examine(t, exitDone, valid, opts)
+	expectFinding(t, findings, "topics", doctor.Skipped, "not known: ")
+	expectFinding(t, findings, "safety", doctor.Skipped, "order-events (UNKNOWN_SERVER_ERROR")
+}
+
+// TestDoctorTriesTheReplicationOfRetryTopics has a configuration that asks for more replicas than there are brokers.
+func TestDoctorTriesTheReplicationOfRetryTopics(t *testing.T) {
+	opts, pool, schema := database(t)
+	dropRoles(t, pool, schema)
+	brokers := fakeBrokers(t, kfake.SeedTopics(3, "order-events"))
+	opts = besides(t, opts, "LAYBY__KAFKA__BROKERS="+strings.Join(brokers.ListenAddrs(), ","))
+	try(t, valid, opts, "migrate", "up").expect(t, exitDone, "applied", "")
+	expectFinding(t, examine(t, exitFailed, valid+"    topic_replication: 3\n", opts), "topics", doctor.Failed,
+		"orders.retry.1m can't be created: INVALID_REPLICATION_FACTOR", "topic_replication")
 }
