@@ -125,8 +125,12 @@ func (b *Breaker) Begin() (*Call, *layby.Error) {
 }
 
 // End tells the breaker how the call went: of no account, unless it was Good or Failed. Defer it, for a probe that never ends,
-// because of a panic, would keep the breaker half-open for ever.
-func (c *Call) End() { c.done(c.how) }
+// because of a panic, would keep the breaker half-open for ever. Without a call it does nothing.
+func (c *Call) End() {
+	if c != nil {
+		c.done(c.how)
+	}
+}
 
 // Good says that the service answered as it should.
 func (c *Call) Good() { c.how = nil }
