@@ -11,12 +11,22 @@ import (
 // Config is the configuration of a [Handler]. A zero value of a field means its default.
 type Config struct {
 	// CatalogueURL is where the catalogue service is, without "/products": http://catalogue:8080 or https://host/path. It
-	// has no default. A path that is wrong may answer 404 to everything, which says that no product is known.
+	// has no default. GET /products/p-1 is answered with 200 and
+	//
+	//	{"product":"p-1","price":{"amount":199,"currency":"EUR"},"per":"each"}
+	//
+	// or per kg, and with 404 and
+	//
+	//	{"product":"p-1","code":"unknown_product"}
+	//
+	// where it is not known. Any other 404 is not the catalogue's word on the product: then the catalogue is unavailable.
 	CatalogueURL string
 	// CatalogueTimeout is how long the catalogue may take for one answer; 2 seconds.
 	CatalogueTimeout time.Duration
 	// CatalogueConnections is how many idle connections to the catalogue are kept; 16.
 	CatalogueConnections int
+	// Breaker says when the catalogue counts as away because it fails many questions.
+	Breaker BreakerConfig
 
 	// CacheTTL is how long a price is used without asking again; 30 seconds.
 	CacheTTL time.Duration
@@ -41,6 +51,7 @@ func (c Config) Validate() error {
 	errs = append(errs,
 		notNegative("CatalogueTimeout", c.CatalogueTimeout, "a duration such as 2s"),
 		notNegative("CatalogueConnections", c.CatalogueConnections, "a number of connections such as 16"),
+		c.Breaker.validate(),
 		notNegative("CacheTTL", c.CacheTTL, "a duration such as 30s"),
 		notNegative("CacheUnknownTTL", c.CacheUnknownTTL, "a duration such as 5s"),
 		notNegative("CacheSize", c.CacheSize, "a number of products such as 10000"),

@@ -15,10 +15,10 @@ func TestConfigurationsAreChecked(t *testing.T) {
 		t.Error("no pool")
 	}
 	err := Config{
-		CatalogueURL: "http://user:secret@/x", CatalogueTimeout: -1, CatalogueConnections: -1, CacheTTL: time.Second, CacheSize: -1,
+		CatalogueURL: "http://user:secret@/x", CatalogueTimeout: -1, CatalogueConnections: -1, CacheTTL: time.Second, CacheSize: -1, Breaker: BreakerConfig{Window: -1, FailureRatio: 2},
 		Barcodes: []BarcodeLayout{{}},
 	}.Validate()
-	for _, field := range []string{"CatalogueURL: is no", "CatalogueTimeout: -1ns", "CatalogueConnections: -1", "CacheUnknownTTL: 5s", "CacheSize: -1", "Barcodes[0].Prefix"} {
+	for _, field := range []string{"CatalogueURL: is no", "CatalogueTimeout: -1ns", "CatalogueConnections: -1", "CacheUnknownTTL: 5s", "CacheSize: -1", "Breaker.Window: -1", "Breaker.FailureRatio: 2", "Barcodes[0].Prefix"} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%v does not name %s", err, field)
 		}

@@ -104,7 +104,8 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var amount int64
 	var currency, per string
 	if _, err := fmt.Sscanf(s.products[product], "%d %s %s", &amount, &currency, &per); err != nil {
-		http.NotFound(w, r)
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = fmt.Fprintf(w, `{"product":%q,"code":"unknown_product"}`, product)
 		return
 	}
 	_, _ = io.WriteString(w, fmt.Sprintf(`{"product":%q,"price":{"amount":%d,"currency":%q},"per":%q}`, product, amount, currency, per))
