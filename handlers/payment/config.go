@@ -58,8 +58,13 @@ func (c Config) Validate() error {
 	for _, d := range []struct {
 		field string
 		value time.Duration
-	}{{"Timeout", c.Timeout}, {"PendingDelay", c.PendingDelay}, {"KeyLifetime", c.KeyLifetime},
-		{"Breaker.Window", c.Breaker.Window}, {"Breaker.OpenFor", c.Breaker.OpenFor}} {
+	}{
+		{"Timeout", c.Timeout},
+		{"PendingDelay", c.PendingDelay},
+		{"KeyLifetime", c.KeyLifetime},
+		{"Breaker.Window", c.Breaker.Window},
+		{"Breaker.OpenFor", c.Breaker.OpenFor},
+	} {
 		if d.value < 0 {
 			errs = append(errs, fmt.Errorf("payment: %s: %v is negative; write a duration, or 0 for the default", d.field, d.value))
 		}

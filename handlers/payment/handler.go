@@ -17,7 +17,7 @@ const (
 	ClassInvalid     = "InvalidPayment"  // permanent: the event makes no sense
 	ClassMismatch    = "PaymentMismatch" // permanent: the service, or our row, has something else than is asked for
 	ClassRefused     = "PaymentRefused"  // permanent: the service refuses the request
-	ClassAlreadyPaid = "AlreadyPaid"     // permanent: the order is paid, with another invoice
+	ClassAlreadyPaid = "AlreadyPaid"     // permanent: the order is paid, with another invoice, or costs nothing any more
 	ClassCard        = "CardRefused"     // needs a correction
 	ClassPending     = "PaymentPending"  // retriable: the service has not decided
 	ClassOpen        = "PaymentOpen"     // retriable: another invoice of the order is not decided

@@ -90,7 +90,7 @@ func TestNothingIsChargedTwice(t *testing.T) {
 				expired = true
 			}
 			expired = expired || name == "not found"
-			o.attempt(rt, r, attempts[name])
+			_ = o.attempt(rt, r, attempts[name])
 			s.set(func() { s.fault, s.refuse, s.pending = fault{}, "", false })
 		}
 		s.decide()
