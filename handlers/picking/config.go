@@ -40,6 +40,9 @@ type Config struct {
 
 	// Now is the clock by which answers of the catalogue grow old; time.Now.
 	Now func() time.Time
+
+	// Logger is told of versions of orders that are odd; slog.Default() when nil.
+	Logger *slog.Logger
 }
 
 // Validate says what is wrong, all at once, and what to write instead.
@@ -81,6 +84,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
 	}
 	return c
 }

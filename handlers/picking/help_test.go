@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -113,7 +114,7 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func newHandler(t *testing.T, url string, pool *pgxpool.Pool) *Handler {
 	t.Helper()
-	h, err := New(Config{CatalogueURL: url}, pool)
+	h, err := New(Config{CatalogueURL: url, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}, pool)
 	if err != nil {
 		t.Fatal(err)
 	}
