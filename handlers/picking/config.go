@@ -102,7 +102,11 @@ type OutboxConfig struct {
 	Poll time.Duration
 	// Batch is how many events are read at once; 200.
 	Batch int
-	// Backoff is the wait after a failure; 100 milliseconds. It doubles with each in a row, up to MaxBackoff.
+	// ProduceTimeout is how long Kafka may take to acknowledge an event, and how long the other orders wait for it at most; 10
+	// seconds.
+	ProduceTimeout time.Duration
+	// Backoff is the wait after a failure, of an order or of Postgres; 100 milliseconds. It doubles with each in a row, up to
+	// MaxBackoff.
 	Backoff time.Duration
 	// MaxBackoff is the longest wait after a failure; 10 seconds.
 	MaxBackoff time.Duration
@@ -124,6 +128,7 @@ func (c OutboxConfig) Validate() error {
 	errs = append(errs,
 		notNegative("Poll", c.Poll, "a duration such as 1s"),
 		notNegative("Batch", c.Batch, "a number of events such as 200"),
+		notNegative("ProduceTimeout", c.ProduceTimeout, "a duration such as 10s"),
 		notNegative("Backoff", c.Backoff, "a duration such as 100ms"),
 		notNegative("MaxBackoff", c.MaxBackoff, "a duration such as 10s"),
 	)
@@ -134,15 +139,17 @@ func (c OutboxConfig) Validate() error {
 }
 
 const (
-	defaultPoll       = time.Second
-	defaultBatch      = 200
-	defaultBackoff    = 100 * time.Millisecond
-	defaultMaxBackoff = 10 * time.Second
+	defaultPoll           = time.Second
+	defaultBatch          = 200
+	defaultProduceTimeout = 10 * time.Second
+	defaultBackoff        = 100 * time.Millisecond
+	defaultMaxBackoff     = 10 * time.Second
 )
 
 func (c OutboxConfig) withDefaults() OutboxConfig {
 	c.Poll = or(c.Poll, defaultPoll)
 	c.Batch = or(c.Batch, defaultBatch)
+	c.ProduceTimeout = or(c.ProduceTimeout, defaultProduceTimeout)
 	c.Backoff = or(c.Backoff, defaultBackoff)
 	c.MaxBackoff = or(c.MaxBackoff, defaultMaxBackoff)
 	if c.Logger == nil {

@@ -35,8 +35,8 @@ func TestConfigurationsAreChecked(t *testing.T) {
 	if err := (OutboxConfig{PaymentTopic: "a", InconsistencyTopic: "a"}).Validate(); err != nil {
 		t.Error(err)
 	}
-	err = OutboxConfig{Poll: -1, Batch: -1, MaxBackoff: time.Millisecond}.Validate()
-	for _, field := range []string{"PaymentTopic: is empty", "InconsistencyTopic: is empty", "Poll: -1ns", "Batch: -1", "MaxBackoff: 1ms"} {
+	err = OutboxConfig{Poll: -1, Batch: -1, ProduceTimeout: -1, MaxBackoff: time.Millisecond}.Validate()
+	for _, field := range []string{"PaymentTopic: is empty", "InconsistencyTopic: is empty", "Poll: -1ns", "Batch: -1", "ProduceTimeout: -1ns", "MaxBackoff: 1ms"} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%v does not name %s", err, field)
 		}
