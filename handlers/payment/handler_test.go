@@ -336,7 +336,7 @@ func TestAKeyThatTookNothingDoesNotExpire(t *testing.T) {
 	s.fails(fault{})
 	s.set(func() { s.refuse = "card_declined" })
 	verdict(t, s.pay(t, ask17), layby.ErrNeedsCorrection, payment.ClassCard)
-	s.age(t, 48*time.Hour)
+	s.age(t, 23*time.Hour)
 	s.fails(fault{before: status(500)})
 	verdict(t, s.pay(t, ask17), layby.ErrRetriable, "HTTP500")
 	s.age(t, 23*time.Hour)
