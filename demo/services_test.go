@@ -136,7 +136,7 @@ func TestTheBankTakesAPaymentOncePerKey(t *testing.T) {
 	if got := v.bank.sum(); got != (books{charges: 1, sum: 500}) {
 		t.Errorf("the books are %+v", got)
 	}
-	for path, want := range map[string]string{"c": "captured", "a%252Fb%230": "captured", "b": "card_expired", "d": "not found"} {
+	for path, want := range map[string]string{"c": "captured", "a%252Fb%230": "captured", "b": "card_expired", "d": "unknown_key"} {
 		if _, body := ask(t, http.MethodGet, v.payments.url()+"/payments/"+path, ""); !strings.Contains(body, want) {
 			t.Errorf("asked after %s, the answer is %s, want %s", path, body, want)
 		}

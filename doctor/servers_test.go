@@ -44,7 +44,7 @@ func TestConnectionsAreThoseOfClients(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { c.Close(t.Context()) }) //nolint:errcheck // the server ends, too
+		t.Cleanup(func() { c.Close(t.Context()) })
 		return c
 	}
 	count := func(c *pgx.Conn) (n, all int) {
