@@ -101,7 +101,7 @@ func TestTheOrderPlatformTakesAPickedOrderToItsPayment(t *testing.T) {
 			t.Fatalf("it ended with %v:\n%s", err, log.String())
 		default:
 		}
-		rows, err := pool.Query(t.Context(), "select state || ' ' || amount || ' ' || payment from shop.payment_payments")
+		rows, err := pool.Query(t.Context(), "select concat_ws(' ', state, amount, payment) from shop.payment_payments")
 		if err != nil {
 			t.Fatal(err)
 		}
