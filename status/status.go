@@ -97,7 +97,8 @@ func Look(ctx context.Context, consumers []config.Consumer, schema string, pool 
 }
 
 const (
-	// Each count begins at the resources and goes to their events by the index, and ends at the cap.
+	// Each count ends at the cap. What is parked and held is counted from the resources to their events, by the index; what is overdue
+	// from the events in their order, as they lie on disk: only what is due is looked up further.
 	partitionsSQL = `
 select p.partition, coalesce(p.instance, ''), not p.clean, coalesce(p.taken_at, 'epoch'), -1::bigint, parked.n, held.n, overdue.n
 from {{schema}}.partitions p
@@ -123,13 +124,15 @@ cross join lateral (
 ) as held
 cross join lateral (
     select count(*)::int as n from (
-        select from {{schema}}.parked_resources r
-        cross join lateral (
-            select e.due from {{schema}}.parked_events e
-            where (e.consumer, e.partition, e.resource_hash) = (r.consumer, r.partition, r.resource_hash) order by e.seq limit 1
-        ) as first
-        where r.consumer = p.consumer and r.partition = p.partition and r.state not like 'held%'
-            and first.due < now() - interval '1 second' limit $2
+        select from {{schema}}.parked_events e
+        where e.consumer = p.consumer and e.partition = p.partition and e.due < now() - interval '1 second'
+            and e.seq = (
+                select min(h.seq) from {{schema}}.parked_events h
+                where (h.consumer, h.partition, h.resource_hash) = (e.consumer, e.partition, e.resource_hash))
+            and (
+                select r.state not like 'held%' from {{schema}}.parked_resources r
+                where (r.consumer, r.partition, r.resource_hash) = (e.consumer, e.partition, e.resource_hash))
+        order by e.seq limit $2
     ) as found
 ) as overdue
 where p.consumer = $1
