@@ -61,7 +61,7 @@ type lane struct {
 		results  []ordering.Result // of handlers that ended while the lease had lapsed
 		returned []*ordering.Work  // stuck handlers that came back behind them
 	}
-	asked int64 // the last command that was read when more may be behind it; pollCommands' own
+	asked parking.Turn // the last command that was read when more may be behind it; pollCommands' own
 	again bool  // it is being let go to be acquired again; guarded by the consumer's mu
 	leave *once
 	over  *once

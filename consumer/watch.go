@@ -114,6 +114,7 @@ func (c *Consumer) pollCommands(ctx context.Context) {
 		case <-c.notified:
 		}
 		c.readPauses(ctx)
+		c.steer(ctx)
 		for _, ln := range c.all() {
 			if ln.started.Load() {
 				ln.fetchCommands(ctx)
@@ -131,11 +132,25 @@ func (ln *lane) fetchCommands(ctx context.Context) {
 		return
 	}
 	// Those that wait for a handler are read again each time; they must not hide the ones behind them.
-	if ln.asked = 0; len(list) == commandsLimit {
-		ln.asked = list[len(list)-1].ID
+	if ln.asked = (parking.Turn{}); len(list) == commandsLimit {
+		ln.asked = list[len(list)-1].Turn
+		ln.c.Notify() // there may be more
 	}
 	if len(list) > 0 {
-		ln.box.put(func(d *delivery) { d.Commands = append(d.Commands, list...) })
+		ln.box.put(func(d *delivery) {
+			for i := range list {
+				d.Commands = append(d.Commands, list[i].Command)
+			}
+		})
+	}
+}
+
+// steer has operations stopped, or go on, as what they did demands.
+func (c *Consumer) steer(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, commandsEvery)
+	defer cancel()
+	if _, err := c.store.Steer(ctx); err != nil {
+		c.log.LogAttrs(ctx, slog.LevelDebug, "could not look after operations", slog.Any("error", err))
 	}
 }
 

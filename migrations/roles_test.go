@@ -44,7 +44,7 @@ func TestRightsOfTheRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(tables) != 11 {
+	if err != nil || len(tables) != 12 {
 		t.Fatalf("tables %v, %v", tables, err)
 	}
 	app, viewer, operator := schema+"_app", schema+"_viewer", schema+"_operator"
@@ -72,6 +72,20 @@ func TestRightsOfTheRoles(t *testing.T) {
 		"select {{schema}}.hold('orders', '\\x00'::bytea, 'r', 0)":                    {app, operator},
 		"select {{schema}}.release('orders', 'held', 'r')":                            {app, operator},
 		"select {{schema}}.pause_consumer('orders', 'r', replace => true)":            {app, operator},
+		"select {{schema}}.retry_now('orders', 'held', 'r')":                          {app, operator},
+		"select {{schema}}.retry_now('orders', 'held'::bytea, 'r')":                   {app, operator},
+		"select {{schema}}.amend(id, 'x', 'r') from {{schema}}.dead_letters":          {app, operator},
+		"select {{schema}}.amend(id, '{}'::jsonb, 'r') from {{schema}}.dead_letters":  {app, operator},
+		"select {{schema}}.amend_headers(id, '[]', 'r') from {{schema}}.dead_letters": {app, operator},
+		"select {{schema}}.pause_operation(id, 'r') from {{schema}}.operations":       {app, operator},
+		"select {{schema}}.cancel_operation(id, 'r') from {{schema}}.operations":      {app, operator},
+		"select * from {{schema}}.operation_progress":                                 {app, operator, viewer},
+		"select {{schema}}.steer_operations()":                                        {app},
+		"select {{schema}}.this_operation('r')":                                       {},
+		"select {{schema}}.change_operation(1, 'pause', 'r')":                         {},
+		"select {{schema}}.amend_letter(1, 'x', true, null, 'r', null)":               {},
+		"update {{schema}}.operations set state = 'running'":                          {},
+		"select {{schema}}.pause_consumer('orders', 'r')":                             {app, operator},
 		"select {{schema}}.resume_consumer('orders', 'r')":                            {app, operator},
 		"select * from {{schema}}.pauses":                                             {app, operator, viewer},
 		"select {{schema}}.as_json(value) from {{schema}}.dead_letters":               {app, operator, viewer},

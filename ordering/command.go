@@ -58,7 +58,9 @@ func (l *Lane) execution(e *Execution) {
 		p.state(r.id, e.Resource)
 	}
 	if e.Row != nil {
-		if _, there := p.find(e.Row.Seq); !there {
+		if i, there := p.find(e.Row.Seq); there {
+			p.rows[i].due = min(e.Row.Due.UnixNano(), l.now) // the two clocks differ
+		} else {
 			p.insert(l.loaded(e.Row))
 			l.parkedNow++
 		}

@@ -146,6 +146,7 @@ const (
 	AdvanceOnce
 	HoldByHand
 	Release
+	RetryNow
 )
 
 // String is the kind's name in the commands table, and that of the function which asks for it.
@@ -161,6 +162,8 @@ func (k CommandKind) String() string {
 		return "hold"
 	case Release:
 		return "release"
+	case RetryNow:
+		return "retry_now"
 	default:
 		return fmt.Sprintf("command kind %d", uint8(k))
 	}
@@ -178,7 +181,7 @@ type Command struct {
 type Execution struct {
 	ID   int64
 	Void bool // the state of the letter or resource did not allow it: nothing changed
-	// Row is the parked event that a replay made, with its body in Postgres.
+	// Row is the parked event that a replay made, with its body in Postgres, or the one that is due now.
 	Row *Row
 	// Resource is the state of the resource after the command; nil when it has no row.
 	Resource *ResourceState

@@ -323,6 +323,9 @@ func (w *world) people(add adder) {
 	if !pg.hand && !pending(HoldByHand, -1) {
 		add(actWish, int(HoldByHand), -1)
 	}
+	if len(pg.rows) > 0 && !pending(RetryNow, -1) {
+		add(actWish, int(RetryNow), -1)
+	}
 }
 
 // do has an action happen. A panic of the core is a violation too.

@@ -320,9 +320,29 @@ func (w *world) executes(c CommandRun) (Execution, error) {
 	case cmd.Kind == Release && pg.hand:
 		pg.hand = false
 		e.Void = false
+	case cmd.Kind == RetryNow:
+		e.Row = pg.hurried()
+		e.Void = e.Row == nil
 	}
 	e.Resource = pg.state(w.sc)
 	return e, nil
+}
+
+// hurried is the first row that waits, when a retry now has it be due.
+func (pg *postgres) hurried() *Row {
+	var head *Row
+	for i := range pg.rows {
+		if head == nil || pg.rows[i].Seq < head.Seq {
+			head = &pg.rows[i]
+		}
+	}
+	if head == nil || pg.hand || pg.letter != 0 || pg.behind != 0 || !head.Due.After(searchNow) {
+		return nil
+	}
+	head.Due = searchNow
+	row := *head
+	row.Copy, row.Letter = Copy{Kind: Body}, true // as Postgres answers
+	return &row
 }
 
 // replays makes a row of a letter, with its body in Postgres.

@@ -399,7 +399,7 @@ func (g *rig) turns(route int32, to GateState) {
 
 // person asks for something, or has the lane look at what is asked for.
 func (g *rig) person(m move) {
-	kind := []CommandKind{Replay, Discard, AdvanceOnce, HoldByHand, Release}[m.b%5]
+	kind := []CommandKind{Replay, Discard, AdvanceOnce, HoldByHand, Release, RetryNow}[m.b%6]
 	dead := sortedEvents(g.store.letters)
 	switch {
 	case m.b >= 70:
@@ -409,6 +409,8 @@ func (g *rig) person(m move) {
 		g.askFor(kind, g.nameOf(g.sources[0].events[m.a%len(g.sources[0].events)]))
 	case kind == Release:
 		g.release()
+	case kind == RetryNow && len(g.store.states) > 0:
+		g.askFor(kind, sortedKeys(g.store.states)[m.a%len(g.store.states)])
 	}
 	g.commands()
 }

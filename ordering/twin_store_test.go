@@ -328,11 +328,31 @@ func (g *rig) executed(c CommandRun) (Execution, error) {
 				st = &ResourceState{Resource: st.Resource, Letter: st.Letter, HighWater: st.HighWater}
 				s.states[a.Resource], l.hand = st, false
 			}
+		case RetryNow:
+			x.Row = g.hurries(a.Resource, st)
+			x.Void = x.Row == nil
 		}
 	}
 	a.executed = true
 	x.Resource = s.states[a.Resource]
 	return x, nil
+}
+
+// hurries has the first event that waits of a resource be due, unless it is held.
+func (g *rig) hurries(id string, st *ResourceState) *Row {
+	var head *Row
+	for _, seq := range sortedKeys(g.store.rows) {
+		if r := g.store.rows[seq]; r.Resource == id && head == nil {
+			head = r
+		}
+	}
+	if head == nil || st == nil || st.Hand || st.Letter != 0 || st.Behind != 0 || !head.Due.After(g.now) {
+		return nil
+	}
+	head.Due, g.eventOf(head).due = g.now, g.now
+	row := *head
+	row.Copy, row.Letter = Copy{Kind: Body}, true // as Postgres answers
+	return &row
 }
 
 // replays makes a row of a letter, with its body in it.

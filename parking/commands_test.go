@@ -64,11 +64,20 @@ func (s *scene) letter(t *testing.T, seq int64) int64 {
 func (s *scene) execute(t *testing.T, call string) ordering.Execution {
 	t.Helper()
 	id := s.ask(t, call)
-	cs, err := s.tenure.Commands(t.Context(), 0, 10)
+	cs, err := s.tenure.Commands(t.Context(), Turn{}, 10)
 	if err != nil || len(cs) != 1 || cs[0].ID != id {
 		t.Fatalf("%s: the lane finds %+v, %v, not %d", call, cs, err, id)
 	}
-	return s.run(t, cs...)[0]
+	return s.run(t, commandsOf(cs)...)[0]
+}
+
+// commandsOf are commands without their turns.
+func commandsOf(list []Asked) []ordering.Command {
+	var out []ordering.Command
+	for i := range list {
+		out = append(out, list[i].Command)
+	}
+	return out
 }
 
 func (s *scene) run(t *testing.T, cs ...ordering.Command) []ordering.Execution {
@@ -265,16 +274,16 @@ func TestASecondExecutionIsVoid(t *testing.T) {
 			for _, kind := range pair {
 				s.ask(t, fmt.Sprintf("%s(%d, 'x')", kind, id))
 			}
-			cs, err := s.tenure.Commands(t.Context(), 0, 10)
+			cs, err := s.tenure.Commands(t.Context(), Turn{}, 10)
 			if err != nil || len(cs) != 2 {
 				t.Fatal(cs, err)
 			}
-			es := s.run(t, cs...)
+			es := s.run(t, commandsOf(cs)...)
 			if es[0].Void || !es[1].Void || es[1].Row != nil || es[1].Resource == nil {
 				t.Errorf("%+v", es)
 			}
 			before := contents(t, s.database)
-			for _, e := range s.run(t, cs...) {
+			for _, e := range s.run(t, commandsOf(cs)...) {
 				if !e.Void || e.Row != nil {
 					t.Errorf("executed again: %+v", e)
 				}
@@ -284,7 +293,7 @@ func TestASecondExecutionIsVoid(t *testing.T) {
 			if after := contents(t, d); after != before {
 				t.Errorf("something changed:\n%s\n%s", before, after)
 			}
-			if left, err := s.tenure.Commands(t.Context(), 0, 10); err != nil || len(left) != 0 {
+			if left, err := s.tenure.Commands(t.Context(), Turn{}, 10); err != nil || len(left) != 0 {
 				t.Errorf("commands still wait: %v, %v", left, err)
 			}
 		})
@@ -293,14 +302,14 @@ func TestASecondExecutionIsVoid(t *testing.T) {
 	s.ask(t, "hold('orders', 'waiting', 'x')")
 	s.ask(t, "hold('orders', 'waiting', 'x')")
 	s.ask(t, "release('orders', 'waiting', 'x')")
-	cs, _ := s.tenure.Commands(t.Context(), 0, 2)
-	behind, err := s.tenure.Commands(t.Context(), cs[1].ID, 2)
+	cs, _ := s.tenure.Commands(t.Context(), Turn{}, 2)
+	behind, err := s.tenure.Commands(t.Context(), cs[1].Turn, 2)
 	if cs = append(cs, behind...); err != nil || len(cs) != 3 {
 		t.Fatalf("found %+v, %v", cs, err)
 	}
 	s.ask(t, "hold('orders', 'waiting', 'x')")
-	es := s.run(t, cs...)
-	es = append(es, s.run(t, cs[2])...)
+	es := s.run(t, commandsOf(cs)...)
+	es = append(es, s.run(t, cs[2].Command)...)
 	if es[0].Void || !es[1].Void || es[2].Void || !es[3].Void {
 		t.Errorf("%+v", es)
 	}
@@ -397,14 +406,14 @@ func TestBulkReplay(t *testing.T) {
 	}
 	began = time.Now()
 	for {
-		cs, err := s.tenure.Commands(t.Context(), 0, 100)
+		cs, err := s.tenure.Commands(t.Context(), Turn{}, 100)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(cs) == 0 {
 			break
 		}
-		for _, e := range s.run(t, cs...) {
+		for _, e := range s.run(t, commandsOf(cs)...) {
 			if e.Void || e.Row == nil {
 				t.Fatalf("%+v", e)
 			}

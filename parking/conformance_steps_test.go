@@ -191,7 +191,7 @@ func (s *scene) end(t *rapid.T) {
 }
 
 func (s *scene) ask(t *rapid.T) {
-	kind := rapid.SampledFrom([]ordering.CommandKind{ordering.Replay, ordering.Replay, ordering.Discard, ordering.AdvanceOnce, ordering.HoldByHand, ordering.Release}).Draw(t, "kind")
+	kind := rapid.SampledFrom([]ordering.CommandKind{ordering.Replay, ordering.Replay, ordering.Discard, ordering.AdvanceOnce, ordering.HoldByHand, ordering.Release, ordering.RetryNow}).Draw(t, "kind")
 	at := letterAt{rapid.Int32Range(0, 1).Draw(t, "partition"), sourceID, rapid.Int64Range(1, 6).Draw(t, "offset")}
 	if ls := s.real.letters(s.consumer); len(ls) > 0 && rapid.Bool().Draw(t, "there") {
 		at = rapid.SampledFrom(ls).Draw(t, "letter").At
@@ -267,14 +267,14 @@ func (s *scene) look(t *rapid.T) {
 		return rows, err
 	})
 	limit := rapid.IntRange(1, 5).Draw(t, "limit")
-	rc, rerr := r.Commands(t.Context(), at, 0, limit)
-	wc, werr := w.Commands(t.Context(), at, 0, limit)
+	rc, rerr := r.Commands(t.Context(), at, parking.Turn{}, limit)
+	wc, werr := w.Commands(t.Context(), at, parking.Turn{}, limit)
 	if rerr != nil || werr != nil || len(rc) != len(wc) {
 		t.Fatalf("commands: Postgres %+v, %v, twin %+v, %v", rc, rerr, wc, werr)
 	}
 	for i := range rc {
 		rc[i].ID, wc[i].ID = 0, 0
-		if rc[i] != wc[i] {
+		if rc[i].Command != wc[i].Command {
 			t.Fatalf("command %d: Postgres %+v, twin %+v", i, rc[i], wc[i])
 		}
 	}

@@ -110,7 +110,7 @@ func (r *postgres) database() parking.Database { return r.db }
 func (r *postgres) sql(text string) string { return migrations.Render(text, r.schema) }
 
 func (r *postgres) ask(kind ordering.CommandKind, consumer string, at letterAt, resource string, partition int32, reason string) (id int64, err error) {
-	if kind == ordering.HoldByHand || kind == ordering.Release {
+	if kind >= ordering.HoldByHand {
 		var p *int32
 		if partition != memory.AnyPartition {
 			p = &partition
@@ -230,6 +230,8 @@ func (w *twin) ask(kind ordering.CommandKind, consumer string, at letterAt, reso
 		return w.Advance(id, reason)
 	case ordering.HoldByHand:
 		return w.Hold(consumer, resource, reason, partition)
+	case ordering.RetryNow:
+		return w.RetryNow(consumer, resource, reason, partition)
 	default:
 		return w.Release(consumer, resource, reason, partition)
 	}
@@ -306,7 +308,7 @@ func loaded(t *rapid.T, db parking.Database, at parking.Place) ([]ordering.Resou
 	for i := range rows {
 		rows[i].Since = time.Time{}
 		rows[i].Due = rows[i].Due.UTC()
-		if rows[i].Tier == "" { // of a replay it is the time of that
+		if rows[i].Tier == "" || time.Since(rows[i].Due).Abs() < time.Hour { // of a replay, and of a retry now, it is the time of that
 			rows[i].Due = time.Time{}
 		}
 	}

@@ -53,8 +53,12 @@ type Database interface {
 	Load(ctx context.Context, at Place) ([]ordering.ResourceState, []ordering.Row, error)
 	// Bodies are the bytes of parked events that are in their rows; a seq without a body is left out.
 	Bodies(ctx context.Context, at Place, seqs []int64) (map[int64]layby.Event, error)
-	// Commands are at most limit commands that wait for a lane, by their ids, from behind one.
-	Commands(ctx context.Context, at Place, after int64, limit int) ([]ordering.Command, error)
+	// Commands are at most limit commands whose turn has come in a lane, from behind one: by their turns, those of a resource by the
+	// order of its letters.
+	Commands(ctx context.Context, at Place, after Turn, limit int) ([]Asked, error)
+	// Steer stops operations of which too much died again, and lets others go on behind their canaries. It says how many it
+	// changed.
+	Steer(ctx context.Context) (int, error)
 	// Owner says at what the lane's row is. It is pgx.ErrNoRows when there is none.
 	Owner(ctx context.Context, at Place) (Owned, error)
 	// Write applies a batch in one transaction behind the fence (else CodeFenced), and answers what its commands did: those that were
@@ -145,6 +149,19 @@ type LaneRow struct {
 	Tiers          map[string]TierPlace   // by tier
 	PartitionCount int
 	Growth         Growth
+}
+
+// Turn is the place of a command among those that wait. The zero value is before all.
+type Turn struct {
+	At  time.Time
+	Seq int64 // of its letter
+	ID  int64
+}
+
+// Asked is a command that waits for its lane.
+type Asked struct {
+	ordering.Command
+	Turn Turn
 }
 
 // InTheWay counts what keeps a consumer from moving to another number of partitions; nothing when it moved.

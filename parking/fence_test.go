@@ -131,11 +131,11 @@ func TestTheAppRoleIsEnough(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), migrations.Render("select {{schema}}.replay($1, 'why')", d.schema), letter); err != nil {
 		t.Fatal(err)
 	}
-	cs, err := tenure.Commands(t.Context(), 0, 10)
+	cs, err := tenure.Commands(t.Context(), Turn{}, 10)
 	if err != nil || len(cs) != 1 {
 		t.Fatal(cs, err)
 	}
-	out := write(t, tenure, ordering.Write{Seq: 101, Commands: []ordering.CommandRun{{Command: cs[0], Seq: 101}}})
+	out := write(t, tenure, ordering.Write{Seq: 101, Commands: []ordering.CommandRun{{Command: cs[0].Command, Seq: 101}}})
 	if _, err := tenure.Bodies(t.Context(), []int64{out.Executions[0].Row.Seq}); err != nil {
 		t.Error(err)
 	}

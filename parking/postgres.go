@@ -294,7 +294,7 @@ func (p *postgres) Bodies(ctx context.Context, at Place, seqs []int64) (map[int6
 
 // commandKind is the kind of a name in the commands table, 0 for one that this program does not know.
 func commandKind(name string) ordering.CommandKind {
-	for k := ordering.Replay; k <= ordering.Release; k++ {
+	for k := ordering.Replay; k <= ordering.RetryNow; k++ {
 		if k.String() == name {
 			return k
 		}
@@ -302,20 +302,27 @@ func commandKind(name string) ordering.CommandKind {
 	return 0
 }
 
-func (p *postgres) Commands(ctx context.Context, at Place, after int64, limit int) ([]ordering.Command, error) {
-	rows, err := p.pool.Query(ctx, p.sql.commands, at.Consumer, at.Partition, after, limit)
+func (p *postgres) Commands(ctx context.Context, at Place, after Turn, limit int) ([]Asked, error) {
+	rows, err := p.pool.Query(ctx, p.sql.commands, at.Consumer, at.Partition, after.At, after.Seq, after.ID, limit)
 	if err != nil {
 		return nil, err
 	}
-	var list []ordering.Command
-	var id int64
+	var list []Asked
+	var a Asked
 	var kind string
 	var resource []byte
-	_, err = pgx.ForEachRow(rows, []any{&id, &kind, &resource}, func() error {
-		list = append(list, ordering.Command{ID: id, Kind: commandKind(kind), Resource: string(resource)})
+	_, err = pgx.ForEachRow(rows, []any{&a.ID, &kind, &resource, &a.Turn.At, &a.Turn.Seq}, func() error {
+		a.Kind, a.Resource, a.Turn.ID = commandKind(kind), string(resource), a.ID
+		list = append(list, a)
 		return nil
 	})
 	return list, err
+}
+
+// Steer calls the function steer_operations.
+func (p *postgres) Steer(ctx context.Context) (changed int, err error) {
+	err = p.pool.QueryRow(ctx, p.sql.steer).Scan(&changed)
+	return changed, err
 }
 
 // silence is how long a listening connection may say nothing before it is asked whether it lives.

@@ -94,6 +94,15 @@ func (s *Store) WaitingIn(ctx context.Context, consumer, tier string) (int, erro
 	return n, nil
 }
 
+// Steer has operations stopped of which too much died again, and others go on behind their canaries. It says whether any changed.
+func (s *Store) Steer(ctx context.Context) (bool, error) {
+	changed, err := s.db.Steer(ctx)
+	if err != nil {
+		return false, fmt.Errorf("steer operations: %w", err)
+	}
+	return changed > 0, nil
+}
+
 // Lanes are the rows of a consumer's lanes, by partition.
 func (s *Store) Lanes(ctx context.Context, consumer string) ([]LaneRow, error) {
 	list, err := s.db.Lanes(ctx, consumer)

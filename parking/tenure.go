@@ -43,8 +43,9 @@ func (t *Tenure) Bodies(ctx context.Context, seqs []int64) (map[int64]layby.Even
 	return list, nil
 }
 
-// Commands reads at most limit commands that wait for this lane, in the order they were asked for, from behind a command.
-func (t *Tenure) Commands(ctx context.Context, after int64, limit int) ([]ordering.Command, error) {
+// Commands reads at most limit commands whose turn has come in this lane, from behind one. Those of a resource come in the order of
+// its letters.
+func (t *Tenure) Commands(ctx context.Context, after Turn, limit int) ([]Asked, error) {
 	list, err := t.store.db.Commands(ctx, t.lane.place(), after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read commands of %s: %w", &t.lane, err)

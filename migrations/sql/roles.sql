@@ -26,7 +26,11 @@ begin
             execute format('grant execute on function {{schema}}.replay, {{schema}}.discard, {{schema}}.advance,
                 {{schema}}.hold(text, text, text, integer), {{schema}}.hold(text, bytea, text, integer),
                 {{schema}}.release(text, text, text, integer), {{schema}}.release(text, bytea, text, integer), {{schema}}.rewind,
-                {{schema}}.pause_consumer, {{schema}}.resume_consumer to %I', r);
+                {{schema}}.pause_consumer, {{schema}}.resume_consumer,
+                {{schema}}.retry_now(text, text, text, integer), {{schema}}.retry_now(text, bytea, text, integer),
+                {{schema}}.amend(bigint, text, text, jsonb, integer), {{schema}}.amend(bigint, bytea, text, jsonb, integer),
+                {{schema}}.amend(bigint, jsonb, text, jsonb, integer), {{schema}}.amend_headers,
+                {{schema}}.pause_operation, {{schema}}.resume_operation, {{schema}}.cancel_operation to %I', r);
         end if;
         if r = app then
             execute format('grant insert, update, delete on {{schema}}.parked_resources, {{schema}}.parked_events, {{schema}}.closed_gates to %I', r);
@@ -34,7 +38,7 @@ begin
             execute format('grant insert, update on {{schema}}.dead_letters to %I', r);
             execute format('grant insert on {{schema}}.dead_letter_attempts to %I', r);
             execute format('grant execute on function {{schema}}.take_partition, {{schema}}.resize, {{schema}}.fence, {{schema}}.execute_command,
-                {{schema}}.recover_partition, {{schema}}.set_cut to %I', r);
+                {{schema}}.recover_partition, {{schema}}.set_cut, {{schema}}.steer_operations to %I', r);
         end if;
     end loop;
     revoke all on all functions in schema {{schema}} from public;

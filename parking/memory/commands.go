@@ -127,6 +127,25 @@ func (d *Database) Release(consumer, resource, reason string, partition int32) (
 	return id, err
 }
 
+// RetryNow asks to run the first event that waits of a resource at once.
+func (d *Database) RetryNow(consumer, resource, reason string, partition int32) (id int64, err error) {
+	err = d.transact(func(t *transaction) error {
+		var waits []int32
+		for k, r := range t.resources {
+			if k.Consumer == consumer && k.resource == resource && !r.Drained && (partition == AnyPartition || k.Partition == partition) {
+				waits = append(waits, k.Partition)
+			}
+		}
+		p, err := only(consumer, waits, failure(codeNoData, fmt.Sprintf("nothing of this resource waits in consumer %s", consumer), ""))
+		if err != nil {
+			return err
+		}
+		id, err = t.ask(Command{Kind: ordering.RetryNow, Consumer: consumer, Partition: p, Resource: resource, Reason: reason})
+		return err
+	})
+	return id, err
+}
+
 // only is the one partition of a list.
 func only(consumer string, list []int32, none error) (int32, error) {
 	slices.Sort(list)

@@ -149,16 +149,21 @@ func (c *connection) Bodies(ctx context.Context, at parking.Place, seqs []int64)
 	})
 }
 
-func (c *connection) Commands(ctx context.Context, at parking.Place, after int64, limit int) ([]ordering.Command, error) {
-	return through(ctx, c, "Commands", func(t *transaction) (list []ordering.Command, _ error) {
+func (c *connection) Commands(ctx context.Context, at parking.Place, after parking.Turn, limit int) ([]parking.Asked, error) {
+	return through(ctx, c, "Commands", func(t *transaction) (list []parking.Asked, _ error) {
 		for _, k := range byKey(t.commands) {
-			if k.Consumer == at.Consumer && k.Partition == at.Partition && !k.Executed && k.ID > after && len(list) < limit {
-				list = append(list, ordering.Command{ID: k.ID, Kind: k.Kind, Resource: k.Resource})
+			if k.Consumer == at.Consumer && k.Partition == at.Partition && !k.Executed && k.ID > after.ID && len(list) < limit {
+				list = append(list, parking.Asked{
+					Command: ordering.Command{ID: k.ID, Kind: k.Kind, Resource: k.Resource}, Turn: parking.Turn{ID: k.ID},
+				})
 			}
 		}
 		return list, nil
 	})
 }
+
+// Steer does nothing: there are no operations here.
+func (c *connection) Steer(context.Context) (int, error) { return 0, nil }
 
 func (c *connection) Owner(ctx context.Context, at parking.Place) (parking.Owned, error) {
 	return through(ctx, c, "Owner", func(t *transaction) (parking.Owned, error) { return t.owner(at) })

@@ -18,7 +18,8 @@ func (t *transaction) execute(at place, run *ordering.CommandRun) (out ordering.
 	}
 	k := resourceKey{at, c.Resource}
 	l := t.letters[c.Letter]
-	why := t.void(&c, &l, t.resources[k])
+	head := t.head(k)
+	why := t.void(&c, &l, t.resources[k], head)
 	if why == "" {
 		if out.Row, err = t.effect(at, k, &c, &l, run.Seq); err != nil {
 			return out, err
@@ -37,7 +38,7 @@ func (t *transaction) execute(at place, run *ordering.CommandRun) (out ordering.
 }
 
 // void says why a command can have no effect any more.
-func (t *transaction) void(c *Command, l *Letter, r ordering.ResourceState) string {
+func (t *transaction) void(c *Command, l *Letter, r ordering.ResourceState, head *event) string {
 	switch {
 	case c.Executed:
 		return "executed before"
@@ -53,6 +54,12 @@ func (t *transaction) void(c *Command, l *Letter, r ordering.ResourceState) stri
 		return "held by hand already"
 	case c.Kind == ordering.Release && !r.Hand:
 		return "not held by hand"
+	case c.Kind == ordering.RetryNow && head == nil:
+		return "nothing waits"
+	case c.Kind == ordering.RetryNow && (r.Hand || r.Letter != 0 || r.Behind != 0):
+		return "the resource is held"
+	case c.Kind == ordering.RetryNow && !head.Due.After(t.now):
+		return "it is due already"
 	}
 	return ""
 }
@@ -73,6 +80,8 @@ func (t *transaction) effect(at place, k resourceKey, c *Command, l *Letter, seq
 		r.Drained = r.Letter == 0 && r.Behind == 0 && !t.waits(k)
 		t.keep(k, r)
 		return nil, nil
+	case ordering.RetryNow:
+		return t.hurry(at, t.head(k)), nil
 	case ordering.Discard:
 		l.State, l.Settled = dls.Discarded, t.now
 	case ordering.AdvanceOnce:
@@ -115,4 +124,24 @@ func (t *transaction) replay(at place, k resourceKey, l *Letter, seq, command in
 	t.keep(k, r)
 	t.became(Executed, at, &e.Row, command)
 	return &e.Row, nil
+}
+
+// head is the first event that waits of a resource.
+func (t *transaction) head(k resourceKey) *event {
+	var first *event
+	for at, e := range t.events {
+		if at.place == k.place && e.Resource == k.resource && (first == nil || e.Seq < first.Seq) {
+			first = &e
+		}
+	}
+	return first
+}
+
+// hurry has an event be due now.
+func (t *transaction) hurry(at place, e *event) *ordering.Row {
+	e.Due = t.now
+	put(t, t.events, eventKey{at, e.Seq}, *e)
+	row := e.Row
+	row.Copy, row.Letter = ordering.Copy{Kind: ordering.Body}, true // an answer says of every row that it is a replay's
+	return &row
 }
