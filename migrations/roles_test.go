@@ -44,7 +44,7 @@ func TestRightsOfTheRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(tables) != 11 {
+	if err != nil || len(tables) != 14 {
 		t.Fatalf("tables %v, %v", tables, err)
 	}
 	app, viewer, operator := schema+"_app", schema+"_viewer", schema+"_operator"
@@ -75,6 +75,12 @@ func TestRightsOfTheRoles(t *testing.T) {
 		"select {{schema}}.resume_consumer('orders', 'r')":                            {app, operator},
 		"select * from {{schema}}.pauses":                                             {app, operator, viewer},
 		"select {{schema}}.as_json(value) from {{schema}}.dead_letters":               {app, operator, viewer},
+		"select {{schema}}.correlation_id(headers) from {{schema}}.dead_letters":      {app, operator, viewer},
+		"select * from {{schema}}.dead_letter_groups":                                 {app, operator, viewer},
+		"select * from {{schema}}.timeline":                                           {app, operator, viewer},
+		"select * from {{schema}}.parked":                                             {app, operator, viewer},
+		"select {{schema}}.fold_dead_letter_groups()":                                 {app, operator},
+		"select {{schema}}.recount_dead_letter_groups()":                              {},
 		"select {{schema}}.take_partition('o', 0, 'k', gen_random_uuid(), 1, 0, 'i')": {app},
 		"select {{schema}}.resize('o', 1, '{}')":                                      {app},
 		"select {{schema}}.execute_command('orders', 0, 1, 1)":                        {app},

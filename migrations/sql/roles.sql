@@ -21,12 +21,12 @@ begin
         execute format('revoke all on all functions in schema {{schema}} from %I', r);
         execute format('grant usage on schema {{schema}} to %I', r);
         execute format('grant select on all tables in schema {{schema}} to %I', r);
-        execute format('grant execute on function {{schema}}.as_text, {{schema}}.as_json, {{schema}}.understood_from to %I', r);
+        execute format('grant execute on function {{schema}}.as_text, {{schema}}.as_json, {{schema}}.understood_from, {{schema}}.correlation_id to %I', r);
         if r in (app, operator) then
             execute format('grant execute on function {{schema}}.replay, {{schema}}.discard, {{schema}}.advance,
                 {{schema}}.hold(text, text, text, integer), {{schema}}.hold(text, bytea, text, integer),
                 {{schema}}.release(text, text, text, integer), {{schema}}.release(text, bytea, text, integer), {{schema}}.rewind,
-                {{schema}}.pause_consumer, {{schema}}.resume_consumer to %I', r);
+                {{schema}}.pause_consumer, {{schema}}.resume_consumer, {{schema}}.fold_dead_letter_groups to %I', r);
         end if;
         if r = app then
             execute format('grant insert, update, delete on {{schema}}.parked_resources, {{schema}}.parked_events, {{schema}}.closed_gates to %I', r);
