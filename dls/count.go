@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/layby-go/layby/internal/columns"
+	"github.com/layby-go/layby/migrations"
 )
 
 // CountCap is the highest number that Count counts to where nothing is counted beforehand.
@@ -54,14 +57,16 @@ func (s *Store) Count(ctx context.Context, f Filter, look int) (Count, error) {
 func (s *Store) count(ctx context.Context, f *Filter, look int) (c Count, err error) {
 	if f.grouped() {
 		c.Exact = true
-		err = s.pool.QueryRow(ctx, `select coalesce(sum(n), 0)::bigint from `+s.schema+`.dead_letter_groups g
+		const sql = `select coalesce(sum(n), 0)::bigint from {{schema}}.dead_letter_groups g
 			cross join lateral (values ('dead', g.dead), ('awaiting correction', g.awaiting_correction), ('replaying', g.replaying),
 				('healed', g.healed), ('discarded', g.discarded)) as v (state, n)
-			where v.state = any($1) and ($2 = '' or g.consumer = $2) and ($3 = '' or g.fingerprint = $3)`,
-			f.states(), f.Consumer, f.Fingerprint).Scan(&c.N)
+			where v.state = any($1) and ($2 = '' or g.consumer = $2) and ($3 = '' or g.fingerprint = $3)`
+		err = s.readOnly(ctx, quickly, func(tx pgx.Tx) error {
+			return tx.QueryRow(ctx, migrations.Render(sql, s.schema), f.states(), columns.Text(f.Consumer, 0), columns.Text(f.Fingerprint, 0)).Scan(&c.N)
+		})
 		return c, err
 	}
-	err = s.readOnly(ctx, func(tx pgx.Tx) error {
+	err = s.readOnly(ctx, inOrder, func(tx pgx.Tx) error {
 		c, err = s.countLooking(ctx, tx, f, look)
 		return err
 	})

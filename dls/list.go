@@ -116,7 +116,7 @@ func (s *Store) search(ctx context.Context, f *Filter, after Cursor, look, want 
 	if look <= 0 {
 		look = defaultLook
 	}
-	return s.readOnly(ctx, func(tx pgx.Tx) error {
+	return s.readOnly(ctx, inOrder, func(tx pgx.Tx) error {
 		d, err := s.choose(ctx, tx, f)
 		if err != nil {
 			return err
@@ -209,13 +209,19 @@ func (s *Store) choose(ctx context.Context, tx pgx.Tx, f *Filter) (driver, error
 	return ds[best], nil
 }
 
-// readOnly runs f in a transaction whose plans read indexes in their order: one that collects what an index has and sorts it is
-// taken when Postgres believes that a value is rare, and nothing bounds it.
-func (s *Store) readOnly(ctx context.Context, f func(pgx.Tx) error) error {
-	begin := pgx.TxOptions{
-		BeginQuery: "begin read only; set local enable_bitmapscan = off; set local enable_seqscan = off; set local jit = off",
-	}
-	return pgx.BeginTxFunc(ctx, s.pool, begin, f)
+// Settings of transactions that only read.
+const (
+	// Compiling a plan takes longer than what it saves.
+	quickly = "begin read only; set local jit = off"
+
+	// Indexes are read in their order: a plan that collects what an index has and sorts it is taken when Postgres believes that a
+	// value is rare, and nothing bounds it.
+	inOrder = quickly + "; set local enable_bitmapscan = off; set local enable_seqscan = off"
+)
+
+// readOnly runs f in a transaction that begins as told.
+func (s *Store) readOnly(ctx context.Context, begin string, f func(pgx.Tx) error) error {
+	return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{BeginQuery: begin}, f)
 }
 
 // refused makes an ErrFilter of what Postgres says about a path that it can't read.

@@ -284,6 +284,7 @@ from (
         from {{schema}}.dead_letter_group_changes x cross join lateral unnest(x.resources) as u (h)
         group by x.consumer, x.fingerprint
     ) h on h.consumer = c.consumer and h.fingerprint = c.fingerprint
+    offset 0 -- hashes are merged once
 ) g
 where g.dead + g.awaiting_correction + g.replaying + g.healed + g.discarded > 0;
 
