@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/layby-go/layby/migrations"
+	"github.com/layby-go/layby/parking"
 )
 
 // The servers that a process stands on, as probes and logs call them.
@@ -82,7 +83,7 @@ func jitter(wait time.Duration) time.Duration { return wait - rand.N(wait/2) } /
 
 // needsPerson says that waiting can't heal an error: the schema, the login, the certificate, the database, the rights.
 func needsPerson(err error) bool {
-	if errors.Is(err, migrations.ErrOldSchema) || errors.Is(err, migrations.ErrNewSchema) {
+	if errors.Is(err, migrations.ErrOldSchema) || errors.Is(err, migrations.ErrNewSchema) || errors.Is(err, parking.ErrRights) {
 		return true
 	}
 	for _, refusal := range []error{kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.ClusterAuthorizationFailed} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // companions are what runs beside the consumers.
@@ -40,9 +41,20 @@ func (p *process) startBeside(ctx context.Context) (consuming context.Context, b
 	return consuming, b
 }
 
-// stop ends them when the consumers have ended, and says which ended before.
-func (b *companions) stop() error {
+// stop ends them when the consumers have ended, and says which ended before. It waits no longer than the grace.
+func (b *companions) stop(grace time.Duration) error {
 	b.cancel()
-	b.all.Wait()
-	return b.failed
+	ended := make(chan struct{})
+	go func() { b.all.Wait(); close(ended) }() // it ends with the process at last
+	late := time.NewTimer(grace)
+	defer late.Stop()
+	var err error
+	select {
+	case <-ended:
+	case <-late.C:
+		err = fmt.Errorf("what runs beside the consumers has not ended %s after it was told to", grace)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return errors.Join(b.failed, err)
 }

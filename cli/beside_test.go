@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestWhatEndsBesideTheConsumersEndsTheProcess(t *testing.T) {
@@ -15,7 +16,7 @@ func TestWhatEndsBesideTheConsumersEndsTheProcess(t *testing.T) {
 		}}
 		consuming, b := p.startBeside(t.Context())
 		<-consuming.Done()
-		if err := b.stop(); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "told to") {
+		if err := b.stop(time.Minute); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "told to") {
 			t.Errorf("it ended with %v: the process ends with %v", ends, err)
 		}
 	}
@@ -37,8 +38,18 @@ func TestWhatRunsBesideTheConsumersOutlivesThem(t *testing.T) {
 		t.Error("it is told to stop while handlers may still run")
 	default:
 	}
-	if err := b.stop(); err != nil {
+	if err := b.stop(time.Minute); err != nil {
 		t.Errorf("a stop in order is an error: %v", err)
 	}
 	<-ended
+}
+
+func TestWhatDoesNotEndBesideTheConsumersDoesNotHoldUpTheProcess(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	p := &process{beside: []Beside{func(context.Context) error { <-release; return nil }}}
+	_, b := p.startBeside(t.Context())
+	if err := b.stop(time.Millisecond); err == nil || !strings.Contains(err.Error(), "has not ended 1ms after it was told to") {
+		t.Errorf("the process ends with %v", err)
+	}
 }

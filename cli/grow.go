@@ -81,11 +81,11 @@ type growView struct {
 }
 
 func (g *grower) run(ctx context.Context, output format) error {
-	plan, err := g.plan(ctx)
+	under, err := g.store.PartitionCount(ctx, g.consumer.Group)
 	if err != nil {
 		return err
 	}
-	under, err := g.store.PartitionCount(ctx, g.consumer.Group)
+	plan, err := g.plan(ctx, under > 0)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,9 @@ func (g *grower) run(ctx context.Context, output format) error {
 }
 
 // plan lists the topics, the source topics first: while they alone have grown, the consumer goes on up to where they ended.
-func (g *grower) plan(ctx context.Context) ([]growView, error) {
+// A consumer that has never run may have no retry topics yet: they are made as they must be at its first start, for which the
+// source topics must be equal.
+func (g *grower) plan(ctx context.Context, hasRun bool) ([]growView, error) {
 	var plan []growView
 	for _, t := range g.consumer.Topics {
 		plan = append(plan, growView{Topic: t, Kind: "source", To: g.flags.partitions})
@@ -138,6 +140,9 @@ func (g *grower) plan(ctx context.Context) ([]growView, error) {
 	all, err := g.adm.ListTopics(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	if !hasRun {
+		plan = slices.DeleteFunc(plan, func(v growView) bool { return v.Kind == "retry" && !all.Has(v.Topic) })
 	}
 	for i := range plan {
 		v := &plan[i]

@@ -37,13 +37,18 @@ func (a *app) consumerPause() *cobra.Command {
 	route := flags.String("route", "", "only the route of this type, as the configuration has it")
 	reason := flags.String("reason", "", "why, for those who wonder, and for the audit log")
 	until := flags.String("until", "", "when it goes on by itself: a time like 2026-03-01T06:00:00Z, or from now, like 2h")
+	replace := flags.Bool("replace", false, "instead of a pause that there is, with its reason and its end")
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		end, err := momentOf(*until, time.Now())
 		if err != nil {
 			return err
 		}
-		sql := "select {{schema}}.pause_consumer($1, $2, nullif($3, ''), $4)"
-		if err := a.person(cmd.Context(), args[0], *route, *reason, sql, args[0], *reason, *route, end); err != nil {
+		sql := "select {{schema}}.pause_consumer($1, $2, nullif($3, ''), $4, $5)"
+		_, err = a.person(cmd.Context(), args[0], *route, *reason, sql, args[0], *reason, *route, end, *replace)
+		if exitCodeOf(err) == exitConflict {
+			err = conflict(fmt.Errorf("%w; --replace replaces it", err))
+		}
+		if err != nil {
 			return err
 		}
 		text := "until it is resumed"
@@ -66,10 +71,15 @@ func (a *app) consumerResume() *cobra.Command {
 	reason := flags.String("reason", "", "why, for the audit log")
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		sql := "select {{schema}}.resume_consumer($1, $2, nullif($3, ''))"
-		if err := a.person(cmd.Context(), args[0], *route, *reason, sql, args[0], *reason, *route); err != nil {
+		paused, err := a.person(cmd.Context(), args[0], "", *reason, sql, args[0], *reason, *route)
+		if err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(a.stdout, "%s goes on\n", namedRoute(args[0], *route))
+		text := " goes on"
+		if len(paused) > 0 {
+			text = " is resumed; paused is still " + strings.Join(paused, ", ")
+		}
+		_, err = fmt.Fprintln(a.stdout, namedRoute(args[0], *route)+text)
 		return err
 	})
 	return cmd
@@ -82,12 +92,16 @@ func namedRoute(group, route string) string {
 	return fmt.Sprintf("route %s of consumer %s", route, group)
 }
 
-// person carries out what a person asks for about a consumer of the configuration, under their name.
-func (a *app) person(ctx context.Context, group, route, reason, sql string, args ...any) error {
+// stillSQL is what of a consumer is paused.
+const stillSQL = `select case route when '' then 'all of the consumer' else 'route ' || route end from {{schema}}.pauses
+where consumer = $1 and (until is null or until > now()) order by route`
+
+// person carries out what a person asks for about a consumer of the configuration, under their name, and says what is paused then.
+func (a *app) person(ctx context.Context, group, route, reason, sql string, args ...any) (paused []string, err error) {
 	if strings.TrimSpace(reason) == "" {
-		return usagef("why? Write --reason: it is shown to those who wonder, and goes into the audit log")
+		return nil, usagef("why? Write --reason: it is shown to those who wonder, and goes into the audit log")
 	}
-	return a.withPostgres(ctx, func(cfg *config.Config, pool *pgxpool.Pool) error {
+	err = a.withPostgres(ctx, func(cfg *config.Config, pool *pgxpool.Pool) error {
 		c, err := findConsumer(cfg, group)
 		if err != nil {
 			return err
@@ -102,11 +116,18 @@ func (a *app) person(ctx context.Context, group, route, reason, sql string, args
 			if _, err := tx.Exec(ctx, "select set_config('layby.actor', $1, true)", actor()); err != nil {
 				return err
 			}
-			_, err := tx.Exec(ctx, migrations.Render(sql, cfg.Postgres.Schema), args...)
+			if _, err := tx.Exec(ctx, migrations.Render(sql, cfg.Postgres.Schema), args...); err != nil {
+				return err
+			}
+			rows, err := tx.Query(ctx, migrations.Render(stillSQL, cfg.Postgres.Schema), group)
+			if err == nil {
+				paused, err = pgx.CollectRows(rows, pgx.RowTo[string])
+			}
 			return err
 		})
 		return refusal(err)
 	})
+	return paused, err
 }
 
 func typesOf(c *config.Consumer) []string {

@@ -124,21 +124,21 @@ func (p *process) run(ctx context.Context, handlers []routeHandlers, hooks *webh
 	}
 	defer asked.Close()
 	members := p.members(client, handlers)
-	unhook := context.AfterFunc(ctx, p.health.Stopping)
-	defer unhook()
 	watching, stopWatching := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { p.watch(watching, postgres, p.takesWrites) })
 	watch.Go(func() { p.watch(watching, kafka, asked.Ping) })
 	watch.Go(func() { p.listen(watching, members) })
 	consuming, beside := p.startBeside(ctx)
+	unhook := context.AfterFunc(consuming, p.health.Stopping)
+	defer unhook()
 	failed := make([]error, len(members))
 	var all sync.WaitGroup
 	for i, m := range members {
 		all.Go(func() { failed[i] = m.run(consuming) })
 	}
 	all.Wait()
-	failed = append(failed, beside.stop())
+	failed = append(failed, beside.stop(p.cfg.ShutdownGrace))
 	stopWatching()
 	watch.Wait()
 	return errors.Join(failed...)

@@ -28,7 +28,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show how the consumers stand: owners, lag, what waits, what is away, what is paused",
 		Long: "Status shows one page about the consumers of the configuration: partitions with their owners and lag, what is parked, overdue,\n" +
-			"held and dead, dependencies that are away, and pauses with their reasons. It asks Kafka and Postgres.",
+			"held and dead, dependencies that are away, and pauses with their reasons. It asks Kafka and Postgres.\n\n" +
+			"What Kafka does not say is shown as ?, with the reason. It exits with 1 when Postgres does not answer: there is nothing to show then.",
 		Args: cobra.NoArgs,
 	}
 	output := outputFlag(cmd)
@@ -79,14 +80,9 @@ func (a *app) watchStatus(ctx context.Context, output format, cfg *config.Config
 }
 
 func (a *app) showStatus(ctx context.Context, output format, cfg *config.Config, pool *pgxpool.Pool, adm *kadm.Client, before string) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	all := make([]*status.Consumer, len(cfg.Consumers))
-	for i := range cfg.Consumers {
-		var err error
-		if all[i], err = status.Look(ctx, &cfg.Consumers[i], cfg.Postgres.Schema, pool, adm); err != nil {
-			return err
-		}
+	all, err := status.Look(ctx, cfg.Consumers, cfg.Postgres.Schema, pool, adm)
+	if err != nil {
+		return err
 	}
 	if output == asJSON {
 		return writeJSON(a.stdout, all)
@@ -101,23 +97,24 @@ func (a *app) showStatus(ctx context.Context, output format, cfg *config.Config,
 			return err
 		}
 	}
-	_, err := io.WriteString(a.stdout, out.String())
+	_, err = io.WriteString(a.stdout, out.String())
 	return err
 }
 
 func writeStatus(w io.Writer, s *status.Consumer, now time.Time) error {
-	var parked, held, overdue int
-	lag := int64(0)
+	var parked, held, overdue total
 	rows := make([][]string, len(s.Partitions))
 	for i, p := range s.Partitions {
-		parked, held, overdue, lag = parked+p.Parked, held+p.Held, overdue+p.Overdue, lag+max(p.Lag, 0)
 		rows[i] = []string{
-			strconv.Itoa(int(p.Partition)), ownerOf(&p, s.Members), number(p.Lag),
-			strconv.Itoa(p.Parked), strconv.Itoa(p.Overdue), strconv.Itoa(p.Held),
+			strconv.Itoa(int(p.Partition)), ownerOf(&p, s.Members), number(p.Lag), parked.add(p.Parked), overdue.add(p.Overdue), held.add(p.Held),
 		}
 	}
-	fmt.Fprintf(w, "%s: %s members, lag %d, %d parked, %d overdue, %d held, %s dead\n",
-		printable(s.Group), number(int64(s.Members)), lag, parked, overdue, held, capped(s.Dead))
+	members := " members"
+	if s.Members == 1 {
+		members = " member"
+	}
+	fmt.Fprintf(w, "%s: %s, lag %s, %s parked, %s overdue, %s held, %s dead\n",
+		printable(s.Group), number(int64(s.Members))+members, number(s.Lag), &parked, &overdue, &held, capped(s.Dead))
 	for _, p := range s.Pauses {
 		what, until := "all of it", "until it is resumed"
 		if p.Route != "" {
@@ -164,6 +161,26 @@ func capped(n int) string {
 		return strconv.Itoa(status.Cap-1) + "+"
 	}
 	return strconv.Itoa(n)
+}
+
+// total is a sum of counts, each of which may be capped.
+type total struct {
+	n    int
+	more bool
+}
+
+// add adds a count and returns it as text.
+func (t *total) add(n int) string {
+	t.n += min(n, status.Cap-1)
+	t.more = t.more || n >= status.Cap
+	return capped(n)
+}
+
+func (t *total) String() string {
+	if t.more {
+		return strconv.Itoa(t.n) + "+"
+	}
+	return strconv.Itoa(t.n)
 }
 
 func ago(now, since time.Time) string { return max(now.Sub(since), 0).Round(time.Second).String() }

@@ -78,7 +78,7 @@ type Consumer struct {
 	HandlerTimeout   time.Duration   `yaml:"handler_timeout" default:"30s" min:"1ms" doc:"A handler's context ends after this time."`
 	StuckGrace       time.Duration   `yaml:"stuck_grace" default:"10s" min:"1ms" doc:"A handler that ignores its ended context for this long counts as stuck and is replaced."`
 	MaxSpan          MaxSpan         `yaml:"max_span"`
-	WhenFull         WhenFull        `yaml:"when_full" default:"park" oneof:"park pause" doc:"What to do when slow events fill max_span: park them without an attempt, or stop fetching. A consumer with one route stops fetching while that route waits for a dependency."`
+	WhenFull         WhenFull        `yaml:"when_full" default:"park" oneof:"park pause" doc:"What to do when slow events fill max_span: park them without an attempt, or stop fetching. While every route waits for a dependency, or a person has paused it, fetching stops instead."`
 	Breaker          Breaker         `yaml:"breaker"`
 	Unrouted         Unrouted        `yaml:"unrouted" oneof:"dead_letter skip" doc:"What becomes of an event that no route takes. Required where no route has the type \"*\"."`
 	Routes           []Route         `yaml:"routes" required:"true" doc:"Where events go. The first route with the event's type takes it."`

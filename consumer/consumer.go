@@ -136,9 +136,14 @@ func New(o Options) (*Consumer, error) {
 func coreConfig(cfg config.Consumer, r *router) ordering.Config {
 	out := ordering.Config{
 		Immediate: cfg.Retry.Immediate.Max, Backoff: cfg.Retry.Immediate.Backoff, MaxAfter: cfg.Retry.MaxRetryAfter,
-		MaxEvents: cfg.MaxSpan.Events, MaxBytes: int(cfg.MaxSpan.Bytes), ParkWhenFull: cfg.WhenFull == config.ParkWhenFull, OneRoute: len(cfg.Routes) == 1,
+		MaxEvents: cfg.MaxSpan.Events, MaxBytes: int(cfg.MaxSpan.Bytes), ParkWhenFull: cfg.WhenFull == config.ParkWhenFull,
 		DrainRuns: max(1, cfg.Workers/2), MaxParked: maxParked,
 		Route: r.routeOf,
+	}
+	for i, route := range cfg.Routes {
+		if !route.Skip {
+			out.Routes = append(out.Routes, int32(i)) //nolint:gosec // a few
+		}
 	}
 	switch cfg.Ordering {
 	case config.Block:

@@ -2,7 +2,9 @@ package consumer
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/layby-go/layby/parking"
 )
@@ -52,7 +54,15 @@ func pauseText(p parking.Pause) string {
 	if !p.Until.IsZero() {
 		until = "until " + p.Until.Format(time.RFC3339)
 	}
-	return fmt.Sprintf("%s is paused by %s %s: %s", what, p.Who, until, p.Reason)
+	return strings.Map(visible, fmt.Sprintf("%s is paused by %s %s: %s", what, p.Who, until, p.Reason))
+}
+
+// visible replaces what a terminal would take for something else than text.
+func visible(r rune) rune {
+	if !unicode.IsPrint(r) {
+		return unicode.ReplacementChar
+	}
+	return r
 }
 
 // Stuck says how many handlers ignore that their context has ended, and how long ago the first of them was given up.

@@ -385,10 +385,10 @@ func (ln *lane) report(r *ordering.Report) {
 	add(r.Topic != "", slog.String("topic", r.Topic))
 	add(r.Topic != "", slog.Int64("offset", r.Offset))
 	add(r.Seq != 0, slog.Int64("seq", r.Seq))
-	add(r.Type != "", slog.String("type", r.Type))
+	add(r.Type != "", slog.String("type", printable(r.Type)))
 	add(r.Attempt != 0, slog.Int("attempt", r.Attempt))
 	add(r.Tier != "", slog.String("tier", r.Tier))
-	add(r.Class != "", slog.String("class", r.Class))
+	add(r.Class != "", slog.String("class", printable(r.Class)))
 	add(r.Text != "", slog.String("text", printable(r.Text)))
 	ln.log.LogAttrs(ln.ctx, level, "resource "+string(r.Kind), attrs...)
 }

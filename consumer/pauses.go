@@ -10,14 +10,15 @@ import (
 	"github.com/layby-go/layby/parking"
 )
 
-// readPauses takes over what people have paused. While Postgres is away it stays as it is known.
+// readPauses takes over what people have paused. While Postgres is away they are those that are known, each to its end.
 func (c *Consumer) readPauses(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, commandsEvery)
 	defer cancel()
 	list, err := c.store.Pauses(ctx, c.cfg.Group)
 	if err != nil {
 		c.log.LogAttrs(ctx, slog.LevelDebug, "could not look for pauses", slog.Any("error", err))
-		return
+		now, _ := c.clock.now()
+		list = slices.DeleteFunc(c.Pauses(), func(p parking.Pause) bool { return !p.Until.IsZero() && !p.Until.After(now) })
 	}
 	c.pause(list)
 }

@@ -75,7 +75,7 @@ func (r *router) route(w *ordering.Work) {
 		return
 	}
 	if w.Route == noRoute {
-		w.Fault = fault(layby.ClassUnrouted, fmt.Sprintf("no route takes events of the type %q", e.Type))
+		w.Fault = fault(layby.ClassUnrouted, fmt.Sprintf("no route takes events of the type %.500q", e.Type))
 	}
 }
 

@@ -68,7 +68,7 @@ func (b *bank) find(w http.ResponseWriter, r *http.Request) {
 	defer b.mu.Unlock()
 	c := b.keys[r.PathValue("key")]
 	if c == nil {
-		http.NotFound(w, r)
+		writeJSON(w, http.StatusNotFound, map[string]string{"code": "unknown_key", "key": r.PathValue("key")})
 		return
 	}
 	if c.Status == "pending" && !c.refused {

@@ -11,7 +11,7 @@ import (
 )
 
 // lookTimeout is how long the last look into Postgres may take.
-const lookTimeout = 10 * time.Second
+const lookTimeout = time.Minute
 
 // conclude checks the guarantees, prints the summary and, if asked to, leaves everything running until the context ends.
 func (d *demo) conclude(ctx context.Context) error {

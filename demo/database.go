@@ -163,6 +163,7 @@ type business struct {
 	Captured                  int
 	Taken                     int64 // what the captured payments come to
 	Open                      int   // payments that are neither captured nor refused
+	Unasked                   int   // invoices of which nobody was asked to take the payment
 }
 
 const businessSQL = `
@@ -172,7 +173,9 @@ select (select count(*) from shop.picking_invoices), (select coalesce(sum(amount
     (select count(*) from shop.picking_lines where priced_by = 'free'),
     (select count(*) from shop.payment_payments where state = 'captured'),
     (select coalesce(sum(amount), 0) from shop.payment_payments where state = 'captured'),
-    (select count(*) from shop.payment_payments where state not in ('captured', 'refused'))`
+    (select count(*) from shop.payment_payments where state not in ('captured', 'refused')),
+    (select count(*) from shop.picking_invoices i where i.amount > 0
+        and not exists (select from shop.payment_payments p where p.invoice = i.number))`
 
 func (d *database) business(ctx context.Context) (business, error) {
 	return one[business](ctx, d, businessSQL)

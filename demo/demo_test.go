@@ -103,7 +103,7 @@ func TestDemoHoldsTheGuarantees(t *testing.T) {
 		`order violations +0 `,
 		`runs after a success +0 `,
 		`charged twice +0 `,
-		`All guarantees held\.`,
+		`All guarantees that are checked here held\.`,
 		`CardRefused of payments, awaiting correction`,
 		`select layby\.replay\(id, 'new card'\) from layby\.dead_letters`,
 	} {
@@ -149,7 +149,7 @@ func TestDemoKeepsRunningUntilItsContextEnds(t *testing.T) {
 	}
 	text := out.String()
 	for _, want := range []string{
-		`All guarantees held`, `brokers +127\.0\.0\.1:`, `psql 'postgres://`, ` dls list -c \S+layby\.yaml`, ` status -c \S+layby\.yaml`,
+		`All guarantees that are checked here held`, `brokers +127\.0\.0\.1:`, `psql 'postgres://`, ` dls list -c \S+layby\.yaml`, ` status -c \S+layby\.yaml`,
 	} {
 		if !regexp.MustCompile(want).MatchString(text) {
 			t.Errorf("the output has nothing like %q:\n%s", want, text)

@@ -83,7 +83,16 @@ func (d *demo) logOf(ctx context.Context, c *config.Consumer) ([]verify.Entry, e
 	if err != nil {
 		return nil, err
 	}
-	return found.Log(produced, calls), nil
+	return found.Log(produced, verify.Merge(calls, d.troubled())), nil
+}
+
+// troubled says from when to when something was wrong.
+func (d *demo) troubled() []verify.Entry {
+	from, to := d.scenario.kill, d.scenario.add
+	for _, t := range d.scenario.troubles {
+		from, to = min(from, t.from), max(to, t.to)
+	}
+	return []verify.Entry{{Kind: verify.KindBroken, At: d.began.Add(from)}, {Kind: verify.KindMended, At: d.began.Add(to)}}
 }
 
 func readLog(name string) ([]verify.Entry, error) {
@@ -102,7 +111,7 @@ func readLog(name string) ([]verify.Entry, error) {
 // add checks a group's log, and counts how its events were healed. Tiers has those that were parked at some time, with the
 // tier of their last wait after a failure.
 func (f *findings) add(log []verify.Entry, tiers map[verify.Position]string) {
-	r := verify.Run(log, verify.Options{})
+	r := verify.Run(log, verify.Options{Recovery: settleTimeout})
 	f.reports = append(f.reports, r)
 	f.calls, f.events, f.succeeded, f.repeats = f.calls+r.Calls, f.events+r.Events, f.succeeded+r.Succeeded, f.repeats+r.Repeats
 
@@ -152,7 +161,7 @@ func (f *findings) of(checks ...verify.Check) (n int) {
 
 // The checks, by what a person asks.
 var (
-	ofLoss    = []verify.Check{verify.CheckLoss, verify.CheckCommits}
+	ofLoss    = []verify.Check{verify.CheckLoss, verify.CheckCommits, verify.CheckLiveness}
 	ofOrder   = []verify.Check{verify.CheckOrder, verify.CheckExclusion, verify.CheckFencing}
 	ofRepeats = []verify.Check{verify.CheckRecorded, verify.CheckRepeats}
 )

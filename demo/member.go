@@ -66,11 +66,15 @@ func NewMember(ctx context.Context) (_ *Member, err error) {
 	}
 	m.picking, err = picking.New(picking.Config{
 		CatalogueURL: s.Catalogue, CatalogueTimeout: serviceTimeout, CatalogueConnections: connections, CacheTTL: time.Second, CacheUnknownTTL: time.Second,
+		Breaker: picking.BreakerConfig{Window: time.Second, MinCalls: 5, OpenFor: time.Second},
 	}, m.pool)
 	if err != nil {
 		return nil, err
 	}
-	m.payment, err = payment.New(m.pool, payment.Config{URL: s.Payments, Timeout: serviceTimeout, PendingDelay: pendingDelay, Connections: connections})
+	m.payment, err = payment.New(m.pool, payment.Config{
+		URL: s.Payments, Timeout: serviceTimeout, PendingDelay: pendingDelay, Connections: connections,
+		Breaker: payment.BreakerConfig{Window: time.Second, MinCalls: 5, OpenFor: time.Second},
+	})
 	if err != nil {
 		return nil, err
 	}

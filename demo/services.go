@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -91,6 +90,9 @@ func (v *services) work(w http.ResponseWriter, r *http.Request) {
 	}
 	attempt, _ := strconv.Atoi(r.Header.Get("Layby-Attempt"))
 	status := v.answer(v.fates[warehouseKey(r.Header.Get("Ce-Subject"), r.Header.Get("Ce-Type"))], attempt)
+	if status == http.StatusConflict {
+		w.Header().Set("Layby-Verdict", "needs-correction")
+	}
 	if status < http.StatusMultipleChoices {
 		w.WriteHeader(status)
 		return
@@ -138,7 +140,7 @@ func offer(w http.ResponseWriter, r *http.Request) {
 	}
 	n, err := strconv.Atoi(number)
 	if !known || err != nil || n < 0 || n >= products {
-		http.Error(w, fmt.Sprintf("there is no product %q", product), http.StatusNotFound)
+		writeJSON(w, http.StatusNotFound, map[string]string{"product": product, "code": "unknown_product"})
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"product": product, "price": map[string]any{"amount": price(n), "currency": currency}, "per": per})

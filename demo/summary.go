@@ -76,7 +76,7 @@ func (s *summary) text(broken []string) string {
 	}
 	b.WriteString("\n")
 	if len(broken) == 0 {
-		b.WriteString("All guarantees held.\n")
+		b.WriteString("All guarantees that are checked here held.\n")
 	}
 	for _, sentence := range broken {
 		b.WriteString("BROKEN: " + sentence + "\n")
@@ -107,7 +107,7 @@ func (s *summary) shop() [][]string {
 	}
 }
 
-// broken lists where the shop's tables, the topic and the bank's books do not agree.
+// broken lists what is not settled, and where the shop's tables, the topic and the bank's books do not agree.
 func (s *summary) broken() []string {
 	var list []string
 	say := func(wrong bool, format string, args ...any) {
@@ -119,6 +119,10 @@ func (s *summary) broken() []string {
 	say(s.bank.twice > 0, "the bank charged %d invoices more than once.", s.bank.twice)
 	say(t.Captured != s.bank.charges || t.Taken != s.bank.sum, "the bank took %s in %d charges, the shop knows of %s in %d.",
 		amount(s.bank.sum), s.bank.charges, amount(t.Taken), t.Captured)
+	f := s.findings
+	say(f.succeeded+s.letterCount()+s.held != f.events, "of %s events %s succeeded, %s are dead and %s are held: the others are not settled.",
+		thousands(f.events), thousands(f.succeeded), thousands(s.letterCount()), thousands(s.held))
+	say(t.Unasked > 0, "%d invoices were never asked to be paid.", t.Unasked)
 	say(t.Open > 0, "%d payments are neither captured nor refused.", t.Open)
 	unknown := t.ByBarcode + t.ByMark + t.ByNone
 	say(unknown != s.told, "%d products are unknown to the catalogue, and %d events tell of it.", unknown, s.told)
@@ -129,7 +133,7 @@ func (s *summary) broken() []string {
 func (s *summary) repeated() string {
 	text := "where none may be"
 	if n := s.findings.repeats; n > 0 {
-		text += fmt.Sprintf("; %s more of what member %d had done but not recorded when it was killed (at least once)", thousands(n), s.killed)
+		text += fmt.Sprintf("; %s more of what was done, but not recorded when member %d was killed or a lease was lost (at least once)", thousands(n), s.killed)
 	}
 	return text
 }

@@ -95,3 +95,11 @@ func oneLine(err error) string {
 	}
 	return text
 }
+
+// count is a number with its noun.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

@@ -2,18 +2,21 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/layby-go/layby/migrations"
 )
 
 const (
+	insufficientPrivilege = "42501"
+
 	oldestPostgres = 150000 // server_version_num
 	clockMayDiffer = 2 * time.Second
 	fewConnections = 10
@@ -33,7 +36,7 @@ func (e *examination) postgres(ctx context.Context) {
 	e.pooler(ctx, conn)
 	conn.Release()
 	if err := migrations.Check(ctx, e.Pool, e.Config.Postgres.Schema); err != nil {
-		e.say("schema", "", Failed, oneLine(err), "layby migrate up")
+		e.say("schema", "", Failed, oneLine(err), e.schemaAdvice(ctx, err)...)
 		return
 	}
 	e.say("schema", "", OK, "schema "+e.Config.Postgres.Schema+" is as this version needs it")
@@ -41,6 +44,34 @@ func (e *examination) postgres(ctx context.Context) {
 	e.lanes(ctx)
 	e.resources(ctx)
 }
+
+// schemaAdvice is what can be done about a schema that is not as it must be.
+func (e *examination) schemaAdvice(ctx context.Context, err error) []string {
+	var refused *pgconn.PgError
+	switch {
+	case errors.Is(err, migrations.ErrOldSchema):
+		return []string{"layby migrate up"}
+	case errors.Is(err, migrations.ErrNewSchema):
+		return []string{"run a newer layby, or take the schema back with the layby that migrated it: layby migrate down"}
+	case errors.As(err, &refused) && refused.Code == insufficientPrivilege:
+		var user string
+		if err := e.Pool.QueryRow(ctx, "select current_user").Scan(&user); err != nil {
+			return nil
+		}
+		return []string{e.grant(user)}
+	}
+	return nil
+}
+
+// grant gives a user the consumer's role.
+func (e *examination) grant(user string) string {
+	return fmt.Sprintf("grant %s to %s;", migrations.Roles(e.Config.Postgres.Schema)[0], pgx.Identifier{user}.Sanitize())
+}
+
+// clientsSQL counts the connections that max_connections is for: Postgres's own processes are none. What the others are may be
+// hidden from this user, but not that they have a user and a database.
+const clientsSQL = `(select count(*) from pg_stat_activity
+	where backend_type = 'client backend' or backend_type is null and usesysid is not null and datid is not null)::int`
 
 // server looks at the version, the settings that acknowledged commits rest on, and the clock.
 func (e *examination) server(ctx context.Context, conn *pgxpool.Conn) {
@@ -51,7 +82,7 @@ func (e *examination) server(ctx context.Context, conn *pgxpool.Conn) {
 	before := time.Now()
 	err := conn.QueryRow(ctx, `select current_setting('server_version_num')::int, current_setting('server_version'),
 		current_setting('synchronous_commit'), current_setting('fsync'), pg_is_in_recovery(), current_setting('transaction_read_only')::bool,
-		clock_timestamp(), current_setting('max_connections')::int, (select count(*) from pg_stat_activity)::int`).
+		clock_timestamp(), current_setting('max_connections')::int, `+clientsSQL).
 		Scan(&number, &version, &synchronous, &fsync, &standby, &readOnly, &now, &most, &inUse)
 	if err != nil {
 		e.unknown("postgres", "", err)
@@ -110,6 +141,27 @@ func (e *examination) pooler(ctx context.Context, conn *pgxpool.Conn) {
 	}
 }
 
+// rightsSQL lists what a consumer does and this user may not: those of the role _app.
+const rightsSQL = `
+select current_user, coalesce(array_agg(what order by what), '{}') from (
+    select format('%s on %s', p, t) as what from unnest(array['partitions', 'parked_resources', 'parked_events', 'closed_gates', 'dead_letters',
+        'dead_letter_attempts', 'dead_letter_versions', 'commands', 'audit_log', 'pauses']) as t, unnest(array['select']) as p
+    where not has_table_privilege('{{schema}}.' || t, p)
+    union all
+    select format('%s on %s', p, t) from unnest(array['parked_resources', 'parked_events', 'closed_gates']) as t, unnest(array['insert', 'update', 'delete']) as p
+    where not has_table_privilege('{{schema}}.' || t, p)
+    union all
+    select format('%s on %s', p, t) from (values ('dead_letters', 'insert'), ('dead_letters', 'update'), ('dead_letter_attempts', 'insert')) as v (t, p)
+    where not has_table_privilege('{{schema}}.' || t, p)
+    union all
+    select format('update (%s) on partitions', c) from unnest(array['ended_at', 'handover', 'clean', 'version', 'written_at']) as c
+    where not has_column_privilege('{{schema}}.partitions', c, 'update')
+    union all
+    select format('execute on %s', f.proname) from pg_proc f
+    where f.pronamespace = '{{schema}}'::regnamespace and not has_function_privilege(f.oid, 'execute')
+        and f.proname in ('take_partition', 'resize', 'fence', 'execute_command', 'recover_partition', 'set_cut', 'understood_from')
+) as lacking`
+
 // roles looks at those of the schema, and whether this user has the consumer's.
 func (e *examination) roles(ctx context.Context) {
 	names := migrations.Roles(e.Config.Postgres.Schema)
@@ -131,15 +183,13 @@ func (e *examination) roles(ctx context.Context) {
 		e.say("roles", "", Warning, "missing: "+strings.Join(missing, ", ")+": rights can't be given to people by role", append(do, "layby migrate up")...)
 	}
 	var user string
-	var may bool
-	err = e.Pool.QueryRow(ctx, migrations.Render(`select current_user, has_table_privilege('{{schema}}.partitions', 'select')
-		and has_table_privilege('{{schema}}.parked_events', 'insert, update, delete') and has_table_privilege('{{schema}}.dead_letters', 'insert, update')`,
-		e.Config.Postgres.Schema)).Scan(&user, &may)
+	var lacking []string
+	err = e.Pool.QueryRow(ctx, migrations.Render(rightsSQL, e.Config.Postgres.Schema)).Scan(&user, &lacking)
 	switch {
 	case err != nil:
 		e.unknown("roles", "", err)
-	case !may:
-		e.say("roles", "", Failed, "user "+user+" may not do what a consumer does", fmt.Sprintf("grant %s to %s;", names[0], strconv.Quote(user)))
+	case len(lacking) > 0:
+		e.say("roles", "", Failed, "user "+user+" may not do what a consumer does: "+strings.Join(lacking, ", "), e.grant(user))
 	case len(missing) == 0:
 		e.say("roles", "", OK, "user "+user+" has the consumer's rights, and all roles are there")
 	}

@@ -82,3 +82,15 @@ func TestAConsumerOfAnotherClusterIsRefused(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// TestAConsumerWithoutItsRightsDoesNotStart gives a member a user who may only look.
+func TestAConsumerWithoutItsRightsDoesNotStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{partitions: 1})
+	url := w.pool.Config().ConnString()
+	w.file["postgres"] = map[string]any{"url": url + withParameter(url, "options=-c%20role%3Dlayby_viewer")}
+	m := w.launch()
+	if code := m.wait(upTimeout); code != 1 || !strings.Contains(m.text(), "rights are missing: user layby_viewer lacks what a consumer needs in schema layby: grant layby_app to layby_viewer") {
+		t.Errorf("it ended with %d:\n%s", code, m.tail())
+	}
+}

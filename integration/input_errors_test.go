@@ -27,10 +27,12 @@ func (rude) Error() string { panic("rude") }
 
 // oddErrors are what Go handlers do, by the deed that they are told.
 var oddErrors = map[string]func() error{
-	"bad":             func() error { return errors.New(badText) },
-	"bad, dies":       func() error { return layby.Class(layby.Permanent(errors.New(badText)), badText) },
-	"long":            func() error { return errors.New(longText) },
-	"long, dies":      func() error { return layby.NeedsCorrection(fmt.Errorf("outer: %w", errors.New(longText)), longText) },
+	"bad":       func() error { return errors.New(badText) },
+	"bad, dies": func() error { return layby.Class(layby.Permanent(errors.New(badText)), badText) },
+	"long":      func() error { return errors.New(longText) },
+	"long, dies": func() error {
+		return layby.Class(layby.NeedsCorrection(fmt.Errorf("outer: %w", errors.New(longText)), longText), longText)
+	},
 	"nil of a type":   func() error { var e *json.SyntaxError; return e },
 	"nil verdict":     func() error { var e *layby.Error; return e },
 	"wrapped nil":     func() error { var e *json.SyntaxError; return layby.Permanent(e) },
@@ -117,7 +119,7 @@ func TestGoHandlersThatFailOddly(t *testing.T) {
 	says := map[string]string{
 		"nil of a type":   "a nil *json.SyntaxError",
 		"nil verdict":     "a nil *layby.Error",
-		"wrapped nil":     "of the error that the handler returned, a value of type *layby.Error",
+		"wrapped nil":     "of the error that the handler returned, a value of type *layby.Error: ",
 		"rude":            "of the error that the handler returned, a value of type integration.rude: rude",
 		"panics, nil":     "panic called with nil argument",
 		"panics, typed":   "panic with a nil *json.SyntaxError, whose own method panics as well",
@@ -153,10 +155,19 @@ after_dead_letter: {default: hold, "": advance}
 unrouted: ` + unrouted})
 			known := func(e *event) bool { return len(e.record.Headers) > 0 && string(e.record.Headers[0].Value) == "known" }
 			w.produce(w.event("fine", typed("known")), w.event("mixed", typed("known")), w.event("mixed", typed("strange \xff\x00")),
-				w.event("mixed", typed("known")), w.event("none"), w.event("none", typed("known")), w.event("fine", typed("known")))
-			w.start()
-			w.allCommitted(20 * time.Second)
+				w.event("mixed", typed("known")), w.event("none"), w.event("none", typed("known")), w.event("long", typed(longText[:100_000])),
+				w.event("fine", typed("known")))
+			m := w.start()
+			if unrouted == "skip" {
+				eventually(t, 20*time.Second, "the events of the known type are done", func() (bool, string) {
+					return w.service.succeeded() == 5, w.progress().String()
+				})
+				w.allCommitted(10 * time.Second)
+			} else {
+				w.rest(20 * time.Second)
+			}
 			w.check(except{ignore: func(e *event) bool { return unrouted == "skip" && !known(e) }})
+			w.logIsReadable(m)
 			w.expectRuns("fine", "0:204", "1:204")
 			w.expectRuns("none", "1:204")
 			if unrouted == "skip" {
@@ -169,10 +180,11 @@ unrouted: ` + unrouted})
 			w.expectRuns("mixed", "0:204")
 			for resource, text := range map[string]string{
 				"mixed": `no route takes events of the type "strange \xff\x00"`, "none": `no route takes events of the type ""`,
+				"long": `no route takes events of the type "begins ` + strings.Repeat("é", 493) + `"`,
 			} {
-				n := 1
-				if resource == "none" {
-					n = 0
+				n := 0
+				if resource == "mixed" {
+					n = 1
 				}
 				if l := w.letterOf(resource, n); l.Class != "Unrouted" || l.Text != text || l.Attempt != 0 {
 					t.Errorf("the letter of %s: %+v, expected %q", resource, l, text)

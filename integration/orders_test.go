@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -38,7 +39,8 @@ func TestTheOrderPlatformTakesAPickedOrderToItsPayment(t *testing.T) {
 	}
 	catalogue := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/products/bread" {
-			http.NotFound(w, r)
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprintf(w, `{"product":%q,"code":"unknown_product"}`, path.Base(r.URL.Path))
 			return
 		}
 		fmt.Fprint(w, `{"product":"bread","price":{"amount":250,"currency":"EUR"},"per":"each"}`)
@@ -99,7 +101,7 @@ func TestTheOrderPlatformTakesAPickedOrderToItsPayment(t *testing.T) {
 			t.Fatalf("it ended with %v:\n%s", err, log.String())
 		default:
 		}
-		rows, err := pool.Query(t.Context(), "select state || ' ' || amount || ' ' || payment from shop.payment_payments")
+		rows, err := pool.Query(t.Context(), "select concat_ws(' ', state, amount, payment) from shop.payment_payments")
 		if err != nil {
 			t.Fatal(err)
 		}

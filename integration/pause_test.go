@@ -92,10 +92,11 @@ routes: [{type: paid, webhook: {url: "${service}", timeout: 20s}}, {type: "*", w
 	}
 	w.check(except{})
 	for sql, text := range map[string]string{
-		"pause_consumer('nobody', 'x')":                            "consumer nobody has not run here",
-		"pause_consumer('" + w.group + "', ' ')":                   "pause_consumer needs a reason",
-		"resume_consumer('" + w.group + "', 'x', 'paid')":          "consumer " + w.group + ", route paid is not paused",
-		"pause_consumer('" + w.group + "', 'x', null, '1999-1-1')": "is over",
+		"pause_consumer('nobody', 'x')":                             "consumer nobody has not run here",
+		"pause_consumer('" + w.group + "', ' ')":                    "pause_consumer needs a reason",
+		"resume_consumer('" + w.group + "', 'x', 'paid')":           "consumer " + w.group + ", route paid is not paused",
+		"pause_consumer('" + w.group + "', 'x', null, '1999-1-1')":  "is over",
+		"pause_consumer('" + w.group + "', 'x', null, '20000-1-1')": "is too far: leave it out",
 	} {
 		if _, err := w.pool.Exec(t.Context(), "select layby."+sql); err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("%s: %v, expected %q", sql, err, text)
@@ -110,4 +111,48 @@ func (w *world) overdue(within time.Duration) {
 		n := sqlValue[int](w, "select count(*)::int from layby.parked_events where due < now() - interval '2 s'")
 		return n > 0, fmt.Sprint(n)
 	})
+}
+
+// TestR15WhatAPersonPausesStaysInTheSource pauses all of a consumer that has two routes, with more behind that than max_span takes:
+// nothing of it is parked, and the source waits.
+func TestR15WhatAPersonPausesStaysInTheSource(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{partitions: 1, consumer: `
+max_span: {events: 50, bytes: 1MiB}
+routes: [{type: paid, webhook: {url: "${service}", timeout: 20s}}, {type: "*", webhook: {url: "${service}", timeout: 20s}}]
+`})
+	w.rounds(1, "first")
+	m := w.start()
+	w.rest(20 * time.Second)
+	// Without an end, as some write that.
+	sqlValue[int64](w, "select layby.pause_consumer($1, 'the bank is moved', until => 'infinity')", w.group)
+	eventually(t, 10*time.Second, "it is paused", func() (bool, string) {
+		_, body := m.get("/readyz?verbose")
+		return strings.Contains(body, "the consumer is paused by postgres until it is resumed: the bank is moved"), body
+	})
+	if out := w.run(4, "consumer", "pause", w.group, "--reason", "deploy", "--until", "1s"); !strings.Contains(out, "is paused by postgres already, until it is resumed: the bank is moved; --replace") {
+		t.Errorf("a second pause: %s", out)
+	}
+	w.rounds(20, names("order", 10)...)
+	eventually(t, 20*time.Second, "the source waits", func() (bool, string) {
+		n, _ := m.metric("layby_partition_paused", `reason="gate"`)
+		return n == 1, m.tail()
+	})
+	if n := sqlValue[int](w, "select count(*)::int from layby.parked_events"); n != 0 {
+		t.Errorf("%d events are parked", n)
+	}
+	if out := w.run(0, "consumer", "pause", w.group, "--reason", "wrong amounts", "--route", "paid"); !strings.Contains(out, "is paused until it is resumed") {
+		t.Error(out)
+	}
+	if out := w.run(0, "consumer", "resume", w.group, "--reason", "done"); !strings.Contains(out, "is resumed; paused is still route paid") {
+		t.Error(out)
+	}
+	if out := w.run(4, "consumer", "resume", w.group, "--reason", "done"); !strings.Contains(out, "is not paused, but route paid is") {
+		t.Error(out)
+	}
+	w.rest(20 * time.Second)
+	w.check(except{})
+	if n := w.service.count(func(c *call) bool { return c.attempt > 1 }); n != 0 {
+		t.Errorf("%d calls had an attempt before", n)
+	}
 }

@@ -71,7 +71,7 @@ func TestRightsOfTheRoles(t *testing.T) {
 		"select {{schema}}.hold('orders', 'x', 'r', 0)":                               {app, operator},
 		"select {{schema}}.hold('orders', '\\x00'::bytea, 'r', 0)":                    {app, operator},
 		"select {{schema}}.release('orders', 'held', 'r')":                            {app, operator},
-		"select {{schema}}.pause_consumer('orders', 'r')":                             {app, operator},
+		"select {{schema}}.pause_consumer('orders', 'r', replace => true)":            {app, operator},
 		"select {{schema}}.resume_consumer('orders', 'r')":                            {app, operator},
 		"select * from {{schema}}.pauses":                                             {app, operator, viewer},
 		"select {{schema}}.as_json(value) from {{schema}}.dead_letters":               {app, operator, viewer},

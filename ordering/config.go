@@ -46,9 +46,9 @@ type Config struct {
 	MaxEvents    int
 	MaxBytes     int
 	ParkWhenFull bool
-	OneRoute     bool // all events go one way: behind its closed gate they wait in the source rather than be parked
-	DrainRuns    int  // parked events that may run at the same time
-	MaxParked    int  // parked events in memory before the lane stops fetching, 0 for no limit
+	Routes       []int32 // those with a handler: behind the closed gates of all they wait in the source rather than be parked
+	DrainRuns    int     // parked events that may run at the same time
+	MaxParked    int     // parked events in memory before the lane stops fetching, 0 for no limit
 	Epoch        int64
 	Locked       []string  // resources whose handler of an earlier tenure still runs in this process (R9)
 	Suspect      bool      // one event at a time, each start written first (R13)

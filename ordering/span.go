@@ -1,5 +1,7 @@
 package ordering
 
+import "slices"
+
 // span keeps the lane's unfinished events within max_span: it parks what fills it, and else stops fetching (G4).
 func (l *Lane) span() {
 	events := 0
@@ -31,12 +33,17 @@ func (l *Lane) pauseReason(full bool) PauseReason {
 		return NotPaused
 	case l.away:
 		return StoreIsAway
-	case l.cfg.OneRoute && len(l.gates) > 0:
+	case l.shut():
 		return GateIsClosed
 	case l.cfg.Strategy == Block && l.blockedBy() != NotPaused:
 		return l.blockedBy()
 	}
 	return SpanFull
+}
+
+// shut says that nothing new can start, whatever it is: to park it would only move the topic into Postgres.
+func (l *Lane) shut() bool {
+	return len(l.cfg.Routes) > 0 && !slices.ContainsFunc(l.cfg.Routes, func(r int32) bool { return l.gates[r] == GateOpen })
 }
 
 // blockedBy says what an ordering: block lane waits for.
@@ -57,7 +64,7 @@ func (l *Lane) blockedBy() PauseReason {
 // event. Where all of its events are merely slow, parking would not help, and it waits.
 func (l *Lane) relieve(s *source) {
 	w := s.lowest()
-	if w == nil || w.task.res == nil || w.task.row != nil || l.cfg.OneRoute && len(l.gates) > 0 {
+	if w == nil || w.task.res == nil || w.task.row != nil || l.shut() {
 		return
 	}
 	r := w.task.res

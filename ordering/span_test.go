@@ -5,17 +5,26 @@ import (
 	"time"
 )
 
-// TestG4BehindTheGateOfTheOnlyRouteTheSourceWaits fills max_span behind a closed gate. With another route in the consumer
-// the events are parked without an attempt, so that those of the other one come up; without one that would only move the
+// TestG4BehindTheGatesOfAllRoutesTheSourceWaits fills max_span behind closed gates. While the gate of another route is open
+// the events are parked without an attempt, so that those of the other one come up; while none is, that would only move the
 // topic into Postgres: the source waits, and says for what.
-func TestG4BehindTheGateOfTheOnlyRouteTheSourceWaits(t *testing.T) {
+func TestG4BehindTheGatesOfAllRoutesTheSourceWaits(t *testing.T) {
 	now := time.Unix(1, 0)
-	for _, one := range []bool{false, true} {
+	for name, c := range map[string]struct {
+		routes []int32
+		closed []Gate
+		all    bool
+	}{
+		"the only one":    {[]int32{0}, []Gate{{Route: 0, State: GateClosed}}, true},
+		"one of two":      {[]int32{0, 2}, []Gate{{Route: 0, State: GateClosed}}, false},
+		"both of two":     {[]int32{0, 2}, []Gate{{Route: 0, State: GateClosed}, {Route: 2, State: GateClosed}}, true},
+		"and one to skip": {[]int32{0, 2}, []Gate{{Route: 0, State: GateClosed}, {Route: 1, State: GateClosed}}, false},
+	} {
 		l := New(Config{
-			MaxEvents: 4, MaxBytes: 1 << 20, ParkWhenFull: true, OneRoute: one, Epoch: 1,
+			MaxEvents: 4, MaxBytes: 1 << 20, ParkWhenFull: true, Routes: c.routes, Epoch: 1,
 			Sources: []Source{{Topic: "orders", Commit: -1}}, Tiers: []Tier{{Name: "1m", Delay: time.Minute, Attempts: 1}},
 		}, State{})
-		l.Step(now, &Inputs{Gates: []Gate{{Route: 0, State: GateClosed}}})
+		l.Step(now, &Inputs{Gates: c.closed})
 		a := l.Step(now, &Inputs{Fetched: []*Work{workAt(0, "a"), workAt(1, "b"), workAt(2, "c"), workAt(3, "d")}})
 		var paused PauseReason
 		if a.Pause != nil {
@@ -23,13 +32,13 @@ func TestG4BehindTheGateOfTheOnlyRouteTheSourceWaits(t *testing.T) {
 		}
 		switch {
 		case len(a.Run) != 0:
-			t.Errorf("one route %v: %d events run behind a closed gate", one, len(a.Run))
-		case one && (a.Write != nil || paused != GateIsClosed):
-			t.Errorf("the only route: writes %+v, paused for %q", a.Write, paused)
-		case !one && (a.Write == nil || len(a.Write.Reserve) != 4 || a.Write.Reserve[0].Row.Attempt != 0):
-			t.Errorf("one of two routes: writes %+v", a.Write)
+			t.Errorf("%s: %d events run behind a closed gate", name, len(a.Run))
+		case c.all && (a.Write != nil || paused != GateIsClosed):
+			t.Errorf("%s: writes %+v, paused for %q", name, a.Write, paused)
+		case !c.all && (a.Write == nil || len(a.Write.Reserve) != 4 || a.Write.Reserve[0].Row.Attempt != 0):
+			t.Errorf("%s: writes %+v", name, a.Write)
 		}
-		if !one {
+		if !c.all {
 			continue
 		}
 		a = l.Step(now, &Inputs{Gates: []Gate{{Route: 0, State: GateOpen}}})

@@ -226,7 +226,7 @@ func TestTheTwinLosesCommits(t *testing.T) {
 // TestPausesAreReadUntilTheyAreOver pauses a consumer and a route of it, for a time and for good, and asks for what can't be.
 func TestPausesAreReadUntilTheyAreOver(t *testing.T) {
 	onBoth(t, func(t *testing.T, s side) {
-		if err := s.pause("orders", "too early", "", time.Time{}); code(err) != "P0002" {
+		if err := s.pause("orders", "too early", "", time.Time{}, false); code(err) != "P0002" {
 			t.Errorf("a consumer that has not run: %v", err)
 		}
 		if _, err := s.database().Take(t.Context(), parking.Take{Place: parking.Place{Consumer: "orders"}, ClusterID: "a", Owner: [16]byte{1}, PartitionCount: 1}); err != nil {
@@ -239,12 +239,13 @@ func TestPausesAreReadUntilTheyAreOver(t *testing.T) {
 			code string
 			want string // the pauses afterwards: route, reason, whether they end by themselves
 		}{
-			{"without a reason", func() error { return s.pause("orders", " ", "", time.Time{}) }, "22023", ""},
-			{"for a time that is over", func() error { return s.pause("orders", "x", "", time.Unix(0, 0)) }, "22023", ""},
+			{"without a reason", func() error { return s.pause("orders", " ", "", time.Time{}, true) }, "22023", ""},
+			{"for a time that is over", func() error { return s.pause("orders", "x", "", time.Unix(0, 0), true) }, "22023", ""},
 			{"resumed before", func() error { return s.resume("orders", "x", "") }, "55000", ""},
-			{"a route", func() error { return s.pause("orders", "wrong", "paid", later) }, "", "paid wrong true,"},
-			{"all of it", func() error { return s.pause("orders", "moved", "", time.Time{}) }, "", " moved false,paid wrong true,"},
-			{"again", func() error { return s.pause("orders", "longer", "", time.Time{}) }, "", " longer false,paid wrong true,"},
+			{"a route", func() error { return s.pause("orders", "wrong", "paid", later, false) }, "", "paid wrong true,"},
+			{"all of it", func() error { return s.pause("orders", "moved", "", time.Time{}, false) }, "", " moved false,paid wrong true,"},
+			{"again", func() error { return s.pause("orders", "longer", "", time.Time{}, false) }, "55000", " moved false,paid wrong true,"},
+			{"in its place", func() error { return s.pause("orders", "longer", "", time.Time{}, true) }, "", " longer false,paid wrong true,"},
 			{"resumed without a reason", func() error { return s.resume("orders", "", "paid") }, "22023", " longer false,paid wrong true,"},
 			{"resumed", func() error { return s.resume("orders", "done", "") }, "", "paid wrong true,"},
 			{"resumed twice", func() error { return s.resume("orders", "done", "") }, "55000", "paid wrong true,"},

@@ -31,7 +31,7 @@ type side interface {
 	// ask asks for a command: about the letter of a place, or about a resource. It returns the command's id.
 	ask(kind ordering.CommandKind, consumer string, at letterAt, resource string, partition int32, reason string) (int64, error)
 	// pause pauses a consumer or a route of it, resume ends that.
-	pause(consumer, reason, route string, until time.Time) error
+	pause(consumer, reason, route string, until time.Time, replace bool) error
 	resume(consumer, reason, route string) error
 	// letters and commands are what a person reads of a consumer.
 	letters(consumer string) []letter
@@ -124,12 +124,12 @@ func (r *postgres) ask(kind ordering.CommandKind, consumer string, at letterAt, 
 	return id, err
 }
 
-func (r *postgres) pause(consumer, reason, route string, until time.Time) error {
+func (r *postgres) pause(consumer, reason, route string, until time.Time, replace bool) error {
 	var at *time.Time
 	if !until.IsZero() {
 		at = &until
 	}
-	_, err := r.pool.Exec(r.t.Context(), r.sql("select {{schema}}.pause_consumer($1, $2, $3, $4)"), consumer, reason, route, at)
+	_, err := r.pool.Exec(r.t.Context(), r.sql("select {{schema}}.pause_consumer($1, $2, $3, $4, $5)"), consumer, reason, route, at, replace)
 	return err
 }
 
@@ -206,8 +206,8 @@ func newTwin() *twin {
 
 func (w *twin) database() parking.Database { return w.db }
 
-func (w *twin) pause(consumer, reason, route string, until time.Time) error {
-	return w.PauseConsumer(consumer, reason, route, until)
+func (w *twin) pause(consumer, reason, route string, until time.Time, replace bool) error {
+	return w.PauseConsumer(consumer, reason, route, until, replace)
 }
 
 func (w *twin) resume(consumer, reason, route string) error {

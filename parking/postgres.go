@@ -37,7 +37,20 @@ func newPostgres(pool *pgxpool.Pool, schema string) (*postgres, error) {
 	return &postgres{pool: pool, schema: schema, sql: sql, letters: letters}, nil
 }
 
-func (p *postgres) Check(ctx context.Context) error { return migrations.Check(ctx, p.pool, p.schema) }
+func (p *postgres) Check(ctx context.Context) error {
+	if err := migrations.Check(ctx, p.pool, p.schema); err != nil {
+		return err
+	}
+	var user string
+	var may bool
+	if err := p.pool.QueryRow(ctx, p.sql.rights, p.schema).Scan(&user, &may); err != nil {
+		return fmt.Errorf("look up the rights in schema %s: %w", p.schema, err)
+	}
+	if !may {
+		return fmt.Errorf("%w: user %s lacks what a consumer needs in schema %s: grant %s_app to %s", ErrRights, user, p.schema, p.schema, user)
+	}
+	return nil
+}
 
 func (p *postgres) Reset() { p.pool.Reset() }
 

@@ -15,7 +15,7 @@ type queries struct {
 	fence, drop, reserve, update, pointers, bodies, remove, resources, execute string
 	results, commands, acquire, loadResources, loadRows, loadBodies            string
 	owner, end, waiting, lanes, resize, rewind, recover, recovered             string
-	setCut, elsewhere, settled, pauses, gates                                  string
+	setCut, elsewhere, settled, pauses, gates, rights                          string
 }
 
 func newQueries(schema string) (*queries, error) {
@@ -27,7 +27,7 @@ func newQueries(schema string) (*queries, error) {
 		"load_rows": &q.loadRows, "load_bodies": &q.loadBodies, "owner": &q.owner, "end": &q.end,
 		"waiting": &q.waiting, "lanes": &q.lanes, "resize": &q.resize, "rewind": &q.rewind,
 		"recover": &q.recover, "recovered": &q.recovered, "set_cut": &q.setCut, "elsewhere": &q.elsewhere, "settled": &q.settled,
-		"pauses": &q.pauses, "gates": &q.gates,
+		"pauses": &q.pauses, "gates": &q.gates, "rights": &q.rights,
 	} {
 		text, err := files.ReadFile("sql/" + name + ".sql")
 		if err != nil {

@@ -20,6 +20,8 @@ var (
 	ErrFenced = errors.New("the partition has another owner")
 	// ErrLostCommits says that the lane's row is behind what this tenure wrote: Postgres lost commits (R10).
 	ErrLostCommits = errors.New("postgres lost commits of this partition")
+	// ErrRights says that the user may not do in Postgres what a consumer does.
+	ErrRights = errors.New("rights are missing")
 	// ErrOtherCluster says that the lane's row belongs to another Kafka cluster.
 	ErrOtherCluster = errors.New("the partition belongs to another Kafka cluster")
 )

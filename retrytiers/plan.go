@@ -152,7 +152,7 @@ func topicsOf(tiers []Tier) []string {
 func orphans(all kadm.TopicDetails, s Spec) []string {
 	var out []string
 	for _, name := range all.Names() {
-		if tier, ours := strings.CutPrefix(name, Prefix(s.Group)); ours && isName(tier) && !slices.Contains(topicsOf(s.Tiers), name) {
+		if IsTopicOf(s.Group, name) && !slices.Contains(topicsOf(s.Tiers), name) {
 			out = append(out, name)
 		}
 	}

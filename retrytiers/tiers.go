@@ -4,6 +4,7 @@ package retrytiers
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/layby-go/layby/config"
@@ -43,9 +44,10 @@ func Name(delay time.Duration) string {
 	return delay.String()
 }
 
-// isName says that a text is how a tier's delay is written. What else begins like a tier topic is another program's: that of
-// a group that is called so, for one.
-func isName(text string) bool {
-	delay, err := time.ParseDuration(text)
-	return err == nil && delay > 0 && Name(delay) == text
+// IsTopicOf says that a topic is called like a tier topic of the group, of a tier that the configuration has or had. What
+// else begins so is another's: that of the group orders.retry begins like those of the group orders.
+func IsTopicOf(group, topic string) bool {
+	name, ours := strings.CutPrefix(topic, Prefix(group))
+	delay, err := time.ParseDuration(name)
+	return ours && err == nil && delay > 0 && Name(delay) == name
 }

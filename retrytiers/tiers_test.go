@@ -3,6 +3,7 @@ package retrytiers_test
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +122,28 @@ func TestSourceTopicsMustBeThereAndEqual(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)
 		}
+	}
+}
+
+func TestTopicsThatOnlyBeginLikeATierAreNone(t *testing.T) {
+	_, adm := fake(t)
+	tiers := []string{"orders.retry.90s", "orders.retry.1500ms", "orders.retry.24h"}
+	for _, name := range append([]string{
+		"orders.retry.retry.1m", "orders.retry.shipped", "orders.retry.", "orders.retry.60s", "orders.retry.-1m", "orders.retry.0s", "orders2.retry.1m",
+	}, tiers...) {
+		if _, err := adm.CreateTopic(t.Context(), 3, 1, nil, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var left []string
+	for _, c := range makePlan(t, adm, spec(time.Minute)).Changes {
+		if c.Action == retrytiers.Orphan {
+			left = append(left, c.Topic)
+		}
+	}
+	slices.Sort(tiers)
+	if !slices.Equal(left, tiers) {
+		t.Errorf("%v are tiers that left the configuration, expected %v", left, tiers)
 	}
 }
 

@@ -118,7 +118,7 @@ func (s *store) order(o *order) {
 		if o.lasts > 0 {
 			until = time.Now().Add(o.lasts)
 		}
-		err = s.PauseConsumer(group, "as planned", routes[o.n%len(routes)], until)
+		err = s.PauseConsumer(group, "as planned", routes[o.n%len(routes)], until, true)
 	case "resume":
 		err = s.ResumeConsumer(group, "as planned", routes[o.n%len(routes)])
 	default:

@@ -92,7 +92,7 @@ func (r *Run) tiers(ctx context.Context, found *Evidence) ([]verify.Entry, error
 		}
 		var tiers []string
 		for _, name := range topics.Names() {
-			if strings.HasPrefix(name, retrytiers.Prefix(r.Consumer.Group)) {
+			if retrytiers.IsTopicOf(r.Consumer.Group, name) {
 				tiers = append(tiers, name)
 			}
 		}

@@ -2,14 +2,15 @@
 // payments, and publishes what happens in between. Its environment says where things are:
 //
 //	SHOP_POSTGRES   URL of the database with the handlers' tables; the schema of its search_path must exist
-//	CATALOGUE_URL   where products are asked for, as in http://catalogue:8080
-//	PAYMENTS_URL    where payments are taken, as in http://payments:8080
-//	KAFKA_BROKERS   to publish to, with commas between them
+//	CATALOGUE_URL   where products are asked for; http://catalogue:8080
+//	PAYMENTS_URL    where payments are taken; http://payments:8080
+//	KAFKA_BROKERS   to publish to, with commas between them; localhost:9092
 //
 // and layby.yaml, beside this file, what is consumed. `orders shop-tables` creates the handlers' tables.
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -46,19 +47,21 @@ type shop struct {
 	outbox  *picking.Outbox
 }
 
+func setting(name, otherwise string) string { return cmp.Or(os.Getenv(name), otherwise) }
+
 // open makes the handlers. It reaches for nothing yet.
 func open(ctx context.Context) (s shop, err error) {
 	if s.pool, err = pgxpool.New(ctx, os.Getenv("SHOP_POSTGRES")); err != nil {
 		return s, err
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(os.Getenv("KAFKA_BROKERS"), ",")...))
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(setting("KAFKA_BROKERS", "localhost:9092"), ",")...))
 	if err != nil {
 		return s, err
 	}
-	if s.picking, err = picking.New(picking.Config{CatalogueURL: os.Getenv("CATALOGUE_URL")}, s.pool); err != nil {
+	if s.picking, err = picking.New(picking.Config{CatalogueURL: setting("CATALOGUE_URL", "http://catalogue:8080")}, s.pool); err != nil {
 		return s, err
 	}
-	if s.payment, err = payment.New(s.pool, payment.Config{URL: os.Getenv("PAYMENTS_URL")}); err != nil {
+	if s.payment, err = payment.New(s.pool, payment.Config{URL: setting("PAYMENTS_URL", "http://payments:8080")}); err != nil {
 		return s, err
 	}
 	topics := picking.OutboxConfig{PaymentTopic: "payment-requests", InconsistencyTopic: "catalogue-inconsistencies"}

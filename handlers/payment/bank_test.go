@@ -78,6 +78,24 @@ func (b *bank) forget() {
 	})
 }
 
+// expire forgets all keys, but not the charges.
+func (b *bank) expire() {
+	b.set(func() { b.known, b.answers = map[string]order{}, map[string]answer{} })
+}
+
+// lose decides what is pending, and forgets the keys of that.
+func (b *bank) lose() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, a := range b.answers {
+		if p, ok := a.body.(paid); ok && p.Status == "pending" {
+			b.charge(key, b.known[key])
+			delete(b.answers, key)
+			delete(b.known, key)
+		}
+	}
+}
+
 // set changes the bank.
 func (b *bank) set(change func()) {
 	b.mu.Lock()
@@ -132,7 +150,7 @@ func (b *bank) post(w http.ResponseWriter, r *http.Request) {
 		known, again := b.known[key]
 		switch {
 		case again && known != body:
-			return answer{http.StatusConflict, map[string]string{"message": "other content"}}
+			return answer{http.StatusConflict, map[string]string{"code": "key_reused", "message": "other content"}}
 		case !again:
 			b.known[key], b.answers[key] = body, b.work(key, body)
 		}
@@ -146,7 +164,7 @@ func (b *bank) get(w http.ResponseWriter, r *http.Request) {
 		if a, known := b.answers[key]; known {
 			return a
 		}
-		return answer{http.StatusNotFound, map[string]string{}}
+		return answer{http.StatusNotFound, map[string]string{"code": "unknown_key", "key": key}}
 	})
 }
 

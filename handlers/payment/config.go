@@ -18,13 +18,27 @@ type Config struct {
 	// TokenFile is a file that holds a bearer token, with white space around it or not. It is read again at each call. None
 	// is sent when empty.
 	TokenFile string
+	// KeyLifetime is how long the service remembers an idempotency key from its first use; 24 hours when 0. A payment that may
+	// have been taken with an older key is only looked for, and not asked for again. Write no more than the service promises.
+	KeyLifetime time.Duration
 	// Connections is how many idle connections are kept, best the consumer's workers; 8 when 0.
 	Connections int
+	// Breaker says when the service counts as away because it fails many calls.
+	Breaker BreakerConfig
+}
+
+// BreakerConfig says when the circuit breaker opens. Zero values mean the defaults.
+type BreakerConfig struct {
+	Window       time.Duration // calls are counted over it; 10 seconds
+	MinCalls     int           // in the window, before the breaker can open; 20
+	FailureRatio float64       // share of failed calls that opens it; 0.5
+	OpenFor      time.Duration // without calls, before one probes; 5 seconds
 }
 
 const (
 	defaultTimeout      = 10 * time.Second
 	defaultPendingDelay = time.Minute
+	defaultKeyLifetime  = 24 * time.Hour
 	defaultConnections  = 8
 )
 
@@ -44,10 +58,25 @@ func (c Config) Validate() error {
 	for _, d := range []struct {
 		field string
 		value time.Duration
-	}{{"Timeout", c.Timeout}, {"PendingDelay", c.PendingDelay}} {
+	}{
+		{"Timeout", c.Timeout},
+		{"PendingDelay", c.PendingDelay},
+		{"KeyLifetime", c.KeyLifetime},
+		{"Breaker.Window", c.Breaker.Window},
+		{"Breaker.OpenFor", c.Breaker.OpenFor},
+	} {
 		if d.value < 0 {
 			errs = append(errs, fmt.Errorf("payment: %s: %v is negative; write a duration, or 0 for the default", d.field, d.value))
 		}
+	}
+	if full := c.withDefaults(); c.KeyLifetime >= 0 && c.Timeout >= 0 && full.KeyLifetime <= full.Timeout {
+		errs = append(errs, fmt.Errorf("payment: KeyLifetime: %v is not longer than Timeout, %v: no call could be repeated", full.KeyLifetime, full.Timeout))
+	}
+	if c.Breaker.MinCalls < 0 {
+		errs = append(errs, fmt.Errorf("payment: Breaker.MinCalls: %d is negative; write a number of calls, or 0 for the default", c.Breaker.MinCalls))
+	}
+	if !(c.Breaker.FailureRatio >= 0 && c.Breaker.FailureRatio <= 1) {
+		errs = append(errs, fmt.Errorf("payment: Breaker.FailureRatio: %v is no share; write one up to 1, or 0 for the default", c.Breaker.FailureRatio))
 	}
 	if c.Connections < 0 {
 		errs = append(errs, fmt.Errorf("payment: Connections: %d is negative; write a number, or 0 for the default", c.Connections))
@@ -62,6 +91,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.PendingDelay == 0 {
 		c.PendingDelay = defaultPendingDelay
+	}
+	if c.KeyLifetime == 0 {
+		c.KeyLifetime = defaultKeyLifetime
 	}
 	if c.Connections == 0 {
 		c.Connections = defaultConnections

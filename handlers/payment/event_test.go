@@ -13,11 +13,11 @@ import (
 func TestRequestsThatMakeNoSense(t *testing.T) {
 	s := newScene(t)
 	const rest = `"version":3,"amount":{"amount":1299,"currency":"EUR"}`
-	long := strings.Repeat("x", 201)
+	long, longOrder := strings.Repeat("x", 201), strings.Repeat("x", 181)
 	for _, c := range []struct{ value, resource, field string }{
 		{`{}`, "", "order"},
 		{`null`, "", "order"},
-		{`{"order":"` + long + `","invoice":"i",` + rest + `}`, long, "order"},
+		{`{"order":"` + longOrder + `","invoice":"i",` + rest + `}`, longOrder, "order"},
 		{`{"order":"o","invoice":"i",` + rest + `}`, "p", "order"},
 		{`{"order":"o\u0000","invoice":"i",` + rest + `}`, "o\x00", "order"},
 		{`{"order":"o",` + rest + `}`, "o", "invoice"},
@@ -28,6 +28,8 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 		{`{"order":"o","invoice":"i","amount":{"amount":1299,"currency":"EUR"}}`, "o", "version"},
 		{`{"order":"o","invoice":"i","version":-1,"amount":{"amount":1299,"currency":"EUR"}}`, "o", "version"},
 		{`{"order":"o","invoice":"i","version":1}`, "o", "amount.amount"},
+		{`{"order":"o","invoice":"i","version":1,"amount":{"currency":"EUR"}}`, "o", "amount.amount"},
+		{`{"order":"o","invoice":"i","version":1,"amount":{"amount":null,"currency":"EUR"}}`, "o", "amount.amount"},
 		{`{"order":"o","invoice":"i","version":1,"amount":{"amount":-1,"currency":"EUR"}}`, "o", "amount.amount"},
 		{`{"order":"o","invoice":"i","version":1,"amount":{"amount":1}}`, "o", "amount.currency"},
 		{`{"order":"o","invoice":"i","version":1,"amount":{"amount":1,"currency":"euro"}}`, "o", "amount.currency"},
@@ -58,6 +60,12 @@ func TestConfigurationsThatMakeNoSense(t *testing.T) {
 		"Timeout":         {URL: "https://bank.example", Timeout: -1},
 		"PendingDelay":    {URL: "https://bank.example", PendingDelay: -time.Second},
 		"Connections":     {URL: "https://bank.example", Connections: -1},
+
+		"KeyLifetime: -1ns":    {URL: "https://bank.example", KeyLifetime: -1},
+		"KeyLifetime: 1s":      {URL: "https://bank.example", KeyLifetime: time.Second},
+		"Breaker.Window":       {URL: "https://bank.example", Breaker: payment.BreakerConfig{Window: -1}},
+		"Breaker.MinCalls":     {URL: "https://bank.example", Breaker: payment.BreakerConfig{MinCalls: -1}},
+		"Breaker.FailureRatio": {URL: "https://bank.example", Breaker: payment.BreakerConfig{FailureRatio: 1.5}},
 	} {
 		_, err := payment.New(nil, cfg)
 		if err == nil || !strings.Contains(err.Error(), "payment: "+field) || strings.Contains(err.Error(), "s3cret") {

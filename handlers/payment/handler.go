@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/handlers/internal/breaker"
 )
 
 // The classes of this handler's errors.
@@ -16,7 +17,7 @@ const (
 	ClassInvalid     = "InvalidPayment"  // permanent: the event makes no sense
 	ClassMismatch    = "PaymentMismatch" // permanent: the service, or our row, has something else than is asked for
 	ClassRefused     = "PaymentRefused"  // permanent: the service refuses the request
-	ClassAlreadyPaid = "AlreadyPaid"     // permanent: the order is paid, with another invoice
+	ClassAlreadyPaid = "AlreadyPaid"     // permanent: the order is paid, with another invoice, or costs nothing any more
 	ClassCard        = "CardRefused"     // needs a correction
 	ClassPending     = "PaymentPending"  // retriable: the service has not decided
 	ClassOpen        = "PaymentOpen"     // retriable: another invoice of the order is not decided
@@ -40,7 +41,7 @@ func New(pool *pgxpool.Pool, cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	s, err := newStore(pool)
+	s, err := newStore(pool, cfg.KeyLifetime-cfg.Timeout) // a call that begins in time ends in time
 	if err != nil {
 		return nil, err
 	}
@@ -61,18 +62,24 @@ func (h *Handler) pay(ctx context.Context, e *layby.Event, r Request) error {
 	if err := r.check(e); err != nil {
 		return err
 	}
-	claimed, err := h.store.claim(ctx, r, func(paid int64, rows []row) (state, error) { return h.decide(r, paid, rows) })
+	var call *breaker.Call
+	defer func() { call.End() }()
+	claimed, err := h.store.claim(ctx, r, func(order versions, rows []row) (next state, err error) {
+		if next, err = h.decide(r, order, rows); err == nil && next == requested {
+			call, err = h.service.begin(r)
+		}
+		return next, err
+	})
 	if err != nil {
 		return err
 	}
 	if claimed.state != requested {
-		return nil // captured before, or superseded
+		return nil // captured before, superseded, or free
 	}
-	a, err := h.ask(ctx, claimed)
+	o, err := h.service.ask(ctx, call, claimed)
 	if err != nil {
 		return err
 	}
-	o := a.outcome(r, h.wait)
 	switch {
 	case o.state == captured:
 		return h.store.capture(ctx, claimed, o.payment)
@@ -84,20 +91,9 @@ func (h *Handler) pay(ctx context.Context, e *layby.Event, r Request) error {
 	return o.verdict
 }
 
-// ask gets the service's answer. A payment that was pending exists, so it is looked for first.
-func (h *Handler) ask(ctx context.Context, r row) (*answer, error) {
-	if r.code == codePending {
-		a, err := h.service.find(ctx, r)
-		if err != nil || a != nil {
-			return a, err
-		}
-	}
-	return h.service.create(ctx, r)
-}
-
-// decide says what becomes of the invoice's row before any call: requested for a call, superseded for none, empty when it is
-// done already. An error is a verdict, and leaves the row.
-func (h *Handler) decide(r Request, paid int64, rows []row) (state, error) {
+// decide says what becomes of the invoice's row before any call: requested for a call, superseded or free for none, empty when
+// it is done already. An error is a verdict, and leaves the row.
+func (h *Handler) decide(r Request, order versions, rows []row) (state, error) {
 	own, others := split(r.Invoice, rows)
 	switch {
 	case own.state != "" && own.Request != r:
@@ -106,12 +102,12 @@ func (h *Handler) decide(r Request, paid int64, rows []row) (state, error) {
 	case own.state == mismatch:
 		return "", permanent(ClassMismatch, fmt.Errorf("invoice %q: the service had something else than was asked for (%s, payment %q): nothing is called until the row's state in payment_payments is set by hand",
 			r.Invoice, own.code, own.payment))
-	case own.state == captured, own.state == superseded:
+	case own.state == captured, own.state == superseded, own.state == free:
 		return "", nil
-	case paid > r.Version && !own.open():
+	case order.known > r.Version && !own.open():
 		return superseded, nil
-	case paid > 0:
-		return "", alreadyPaid(r, others, paid)
+	case order.paid > 0:
+		return "", alreadyPaid(r, others, order.paid)
 	}
 	for _, other := range others {
 		switch {
@@ -121,6 +117,9 @@ func (h *Handler) decide(r Request, paid int64, rows []row) (state, error) {
 			return "", layby.Class(layby.Retriable(fmt.Errorf("invoice %q: invoice %q, version %d of the same order, may have been charged and is not decided",
 				r.Invoice, other.Invoice, other.Version), h.wait), ClassOpen)
 		}
+	}
+	if r.Amount.Amount == 0 {
+		return free, nil
 	}
 	return requested, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/handlers/payment"
@@ -112,7 +113,7 @@ func TestAKeyThatIsInUseIsAMismatch(t *testing.T) {
 	s := newScene(t)
 	s.set(func() { s.known["o-17-3#0"] = order{Invoice: "another"} })
 	verdict(t, s.pay(t, ask17), layby.ErrPermanent, payment.ClassMismatch)
-	s.row(t, "o-17-3", "mismatch http_409 refusals 0 attempts 1")
+	s.row(t, "o-17-3", "mismatch key_reused refusals 0 attempts 1")
 	s.charges(t, "o-17-3", 0)
 }
 
@@ -131,7 +132,7 @@ func TestACorrectedCardIsChargedOnce(t *testing.T) {
 		s.row(t, "o-17-3", fmt.Sprintf("refused %s refusals %d attempts %d", code, i+1, i+1))
 	}
 	s.fails(fault{before: status(500)})
-	verdict(t, s.pay(t, ask17), layby.ErrUnavailable, "HTTP500")
+	verdict(t, s.pay(t, ask17), layby.ErrRetriable, "HTTP500")
 	s.row(t, "o-17-3", "requested refusals 3 attempts 4")
 	s.fails(fault{})
 	s.set(func() { s.refuse = "" })
@@ -197,16 +198,175 @@ func TestAPendingPaymentIsLookedFor(t *testing.T) {
 	}
 }
 
-func TestAPendingPaymentThatTheServiceForgotIsAskedForAgain(t *testing.T) {
+// A payment that is known and not found is no licence to ask for another.
+func TestAPendingPaymentThatIsNotFoundIsNotAskedForAgain(t *testing.T) {
 	s := newScene(t)
 	s.set(func() { s.pending = true })
 	verdict(t, s.pay(t, ask17), layby.ErrRetriable, payment.ClassPending)
-	s.forget()
+	s.decide()
+	s.charges(t, "o-17-3", 1)
+	s.expire()
+	s.got()
+	if j := verdict(t, s.pay(t, ask17), layby.ErrRetriable, "HTTP404"); j.After.Minutes() != 7 {
+		t.Error("asked to wait for", j.After)
+	}
+	for _, text := range []string{"<html>no such page", `{"code":"unknown_key"}`, `{"code":"unknown_key","key":"o-17-4#0"}`, `{"key":"o-17-3#0"}`} {
+		s.fails(fault{before: body(404, text)})
+		j := verdict(t, s.pay(t, ask17), layby.ErrUnavailable, "HTTP404")
+		if j.Dependency != payment.Dependency {
+			t.Errorf("%s: %q is unavailable", text, j.Dependency)
+		}
+	}
+	for _, code := range []int{400, 402, 410} {
+		s.fails(fault{before: status(code)})
+		verdict(t, s.pay(t, ask17), layby.ErrPermanent, payment.ClassRefused)
+	}
+	s.row(t, "o-17-3", "requested pending refusals 0 attempts 9")
+	for _, c := range s.got() {
+		if c.method != "GET" {
+			t.Errorf("it was called with %s", c.method)
+		}
+	}
+	s.charges(t, "o-17-3", 1)
+	next := ask17
+	next.Invoice, next.Version = "o-17-4", 4
+	verdict(t, s.pay(t, next), layby.ErrRetriable, payment.ClassOpen)
+}
+
+func TestAnotherPaymentThanThePendingOneIsAMismatch(t *testing.T) {
+	for _, status := range []string{"captured", "pending"} {
+		s := newScene(t)
+		s.set(func() { s.pending = true })
+		verdict(t, s.pay(t, ask17), layby.ErrRetriable, payment.ClassPending)
+		s.decide()
+		s.fails(fault{change: func(p *paid) { p.Payment, p.Status = "pay_other", status }})
+		err := s.pay(t, ask17)
+		verdict(t, err, layby.ErrPermanent, payment.ClassMismatch)
+		if !strings.Contains(err.Error(), "pay_other") || !strings.Contains(err.Error(), "pay_o-17-3#0") {
+			t.Error(err)
+		}
+		s.row(t, "o-17-3", "mismatch payment refusals 0 attempts 2")
+		s.fails(fault{})
+		verdict(t, s.pay(t, ask17), layby.ErrPermanent, payment.ClassMismatch)
+	}
+}
+
+// The first call is slow, and another attempt learns of a pending payment meanwhile.
+func TestALateAnswerWithAnotherPaymentIsAMismatch(t *testing.T) {
+	for _, status := range []string{"captured", "pending"} {
+		s := newScene(t)
+		s.set(func() { s.pending = true })
+		s.fails(fault{change: func(p *paid) {
+			s.fails(fault{})
+			_ = s.handler.Handle(context.Background(), event(ask17))
+			p.Payment, p.Status = "pay_other", status
+		}})
+		if err := s.pay(t, ask17); err == nil {
+			t.Error("it is taken for captured")
+		}
+		s.row(t, "o-17-3", "mismatch payment refusals 0 attempts 2")
+	}
+}
+
+// The answer to an attempt was lost, and the service forgets its keys: a repeat could be another payment.
+func TestAPaymentWithAnExpiredKeyIsNotAskedForAgain(t *testing.T) {
+	lost := func(t *testing.T) *scene {
+		s := newScene(t)
+		s.fails(fault{after: drop})
+		verdict(t, s.pay(t, ask17), layby.ErrRetriable, "Error")
+		s.fails(fault{})
+		s.got()
+		return s
+	}
+	t.Run("not found", func(t *testing.T) {
+		s := lost(t)
+		s.age(t, 24*time.Hour)
+		s.expire()
+		verdict(t, s.pay(t, ask17), layby.ErrPermanent, payment.ClassMismatch)
+		s.row(t, "o-17-3", "mismatch key_expired refusals 0 attempts 2")
+		verdict(t, s.pay(t, ask17), layby.ErrPermanent, payment.ClassMismatch)
+		if got := fmt.Sprint(s.got()); got != "[{GET o-17-3#0 }]" {
+			t.Error("the calls are", got)
+		}
+		s.charges(t, "o-17-3", 1)
+	})
+	t.Run("found", func(t *testing.T) {
+		s := lost(t)
+		s.age(t, 40*24*time.Hour)
+		s.mustPay(t, ask17)
+		if got := fmt.Sprint(s.got()); got != "[{GET o-17-3#0 }]" {
+			t.Error("the calls are", got)
+		}
+		s.row(t, "o-17-3", "captured refusals 0 attempts 2")
+	})
+	t.Run("not yet expired", func(t *testing.T) {
+		s := lost(t)
+		s.age(t, 23*time.Hour)
+		s.mustPay(t, ask17)
+		if got := fmt.Sprint(s.got()); got != "[{POST o-17-3#0 }]" {
+			t.Error("the calls are", got)
+		}
+	})
+	t.Run("refused, and unsure", func(t *testing.T) {
+		s := lost(t)
+		s.fails(fault{after: status(400)})
+		verdict(t, s.pay(t, ask17), layby.ErrPermanent, payment.ClassRefused)
+		s.fails(fault{})
+		s.age(t, 24*time.Hour)
+		s.expire()
+		verdict(t, s.pay(t, ask17), layby.ErrPermanent, payment.ClassMismatch)
+		s.charges(t, "o-17-3", 1)
+	})
+	t.Run("a configured lifetime", func(t *testing.T) {
+		s := lost(t)
+		s.handler = s.newHandler(t, s.pool, func(c *payment.Config) { c.KeyLifetime = time.Hour })
+		s.age(t, time.Hour-time.Second) // less than a call takes
+		s.expire()
+		verdict(t, s.pay(t, ask17), layby.ErrPermanent, payment.ClassMismatch)
+		s.charges(t, "o-17-3", 1)
+	})
+}
+
+// Each key has its own time, and one that took nothing may be used again.
+func TestAKeyThatTookNothingDoesNotExpire(t *testing.T) {
+	s := newScene(t)
+	s.fails(fault{before: status(422)})
+	verdict(t, s.pay(t, ask17), layby.ErrPermanent, payment.ClassRefused)
+	s.age(t, 48*time.Hour)
+	s.fails(fault{})
+	s.set(func() { s.refuse = "card_declined" })
+	verdict(t, s.pay(t, ask17), layby.ErrNeedsCorrection, payment.ClassCard)
+	s.age(t, 23*time.Hour)
+	s.fails(fault{before: status(500)})
+	verdict(t, s.pay(t, ask17), layby.ErrRetriable, "HTTP500")
+	s.age(t, 23*time.Hour)
+	s.fails(fault{})
+	s.set(func() { s.refuse = "" })
 	s.mustPay(t, ask17)
 	s.charges(t, "o-17-3", 1)
-	if got, want := fmt.Sprint(s.got()), "[{GET o-17-3#0 } {POST o-17-3#0 }]"; got != want {
+	if got, want := fmt.Sprint(s.got()), "[{POST o-17-3#0 } {POST o-17-3#0 } {POST o-17-3#1 } {POST o-17-3#1 }]"; got != want {
 		t.Errorf("the calls are %s, wanted %s", got, want)
 	}
+}
+
+// A service may answer 409 while it works on the key, as the draft of the header Idempotency-Key says.
+func TestAKeyThatIsBeingWorkedOnIsNoMismatch(t *testing.T) {
+	s := newScene(t)
+	for _, text := range []string{`{"title":"A request is outstanding for this Idempotency-Key"}`, "", `{"code":"busy"}`, `{"code":"busy","Code":"key_reused"}`} {
+		s.fails(fault{before: body(409, text)})
+		verdict(t, s.pay(t, ask17), layby.ErrRetriable, "HTTP409")
+	}
+	s.row(t, "o-17-3", "requested refusals 0 attempts 4")
+	s.fails(fault{})
+	s.mustPay(t, ask17)
+	s.charges(t, "o-17-3", 1)
+}
+
+func TestA422ThatNamesTheKeyIsAMismatch(t *testing.T) {
+	s := newScene(t)
+	s.fails(fault{before: body(422, `{"code":"key_reused"}`)})
+	verdict(t, s.pay(t, ask17), layby.ErrPermanent, payment.ClassMismatch)
+	s.row(t, "o-17-3", "mismatch key_reused refusals 0 attempts 1")
 }
 
 func TestAPendingPaymentCanBeRefused(t *testing.T) {

@@ -95,6 +95,17 @@ func (s *scene) row(t *testing.T, invoice, want string) {
 	}
 }
 
+// age has all that is known of keys happen so much earlier.
+func (s *scene) age(t interface {
+	Context() context.Context
+	Fatal(args ...any)
+}, by time.Duration,
+) {
+	if _, err := s.pool.Exec(t.Context(), "update payment_payments set key_used_at = key_used_at - $1::interval", by); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (s *scene) noRow(t *testing.T, invoice string) {
 	t.Helper()
 	var n int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,35 +15,39 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
+
 	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/handlers/payment"
 )
 
-func TestAServiceThatFailsIsUnavailable(t *testing.T) {
+// What fails one invoice may be the invoice's fault, and costs it an attempt; what is never the invoice's fault costs none.
+func TestAServiceThatFails(t *testing.T) {
 	short := func(c *payment.Config) { c.Timeout = 100 * time.Millisecond }
 	for _, c := range []struct {
 		name, class string
+		want        error
 		fault       fault
 		charged     int // before it failed
 	}{
-		{"500", "HTTP500", fault{before: status(500)}, 0},
-		{"503 after the charge", "HTTP503", fault{after: status(503)}, 1},
-		{"dropped", "Error", fault{before: drop}, 0},
-		{"dropped after the charge", "Error", fault{after: drop}, 1},
-		{"cut off", "Error", fault{after: cut}, 1},
-		{"no answer", layby.ClassTimeout, fault{before: hang}, 0},
-		{"no answer after the charge", layby.ClassTimeout, fault{after: hang}, 1},
-		{"not authorized", "HTTP401", fault{before: status(401)}, 0},
-		{"no such address", "HTTP404", fault{before: status(404)}, 0},
-		{"upgrade", "HTTP101", fault{before: upgrade}, 0},
+		{"500", "HTTP500", layby.ErrRetriable, fault{before: status(500)}, 0},
+		{"503 after the charge", "HTTP503", layby.ErrRetriable, fault{after: status(503)}, 1},
+		{"408", "HTTP408", layby.ErrRetriable, fault{before: status(408)}, 0},
+		{"dropped", "Error", layby.ErrRetriable, fault{before: drop}, 0},
+		{"dropped after the charge", "Error", layby.ErrRetriable, fault{after: drop}, 1},
+		{"cut off", "Error", layby.ErrRetriable, fault{after: cut}, 1},
+		{"no answer", layby.ClassTimeout, layby.ErrRetriable, fault{before: hang}, 0},
+		{"no answer after the charge", layby.ClassTimeout, layby.ErrRetriable, fault{after: hang}, 1},
+		{"not authorized", "HTTP401", layby.ErrUnavailable, fault{before: status(401)}, 0},
+		{"no such address", "HTTP404", layby.ErrUnavailable, fault{before: status(404)}, 0},
+		{"no such method", "HTTP405", layby.ErrUnavailable, fault{before: status(405)}, 0},
+		{"upgrade", "HTTP101", layby.ErrUnavailable, fault{before: upgrade}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newScene(t, short)
 			s.fails(c.fault)
-			err := s.pay(t, ask17)
-			j := layby.Judge(err)
-			if j.Verdict != layby.VerdictUnavailable || j.Dependency != "payments" || (c.class != "Error" && j.Class != c.class) {
-				t.Errorf("%v is %v of %q, class %s; wanted class %s", err, j.Verdict, j.Dependency, j.Class, c.class)
+			if j := verdict(t, s.pay(t, ask17), c.want, c.class); j.Dependency != payment.Dependency {
+				t.Errorf("it is the failure of %q", j.Dependency)
 			}
 			s.charges(t, "o-17-3", c.charged)
 			s.row(t, "o-17-3", "requested refusals 0 attempts 1")
@@ -51,6 +56,74 @@ func TestAServiceThatFailsIsUnavailable(t *testing.T) {
 			s.mustPay(t, ask17)
 			s.charges(t, "o-17-3", 1)
 		})
+	}
+}
+
+// A service that fails many invoices is away, and that costs none of them an attempt.
+func TestAServiceThatFailsOftenIsUnavailable(t *testing.T) {
+	s := newScene(t, func(c *payment.Config) {
+		c.Breaker = payment.BreakerConfig{Window: time.Hour, MinCalls: 3, FailureRatio: 1, OpenFor: 50 * time.Millisecond}
+	})
+	pay := func(i int) error {
+		r := ask17
+		r.Order, r.Invoice = fmt.Sprint("o-", i), fmt.Sprint("o-", i, "-3")
+		return s.pay(t, r)
+	}
+	s.fails(fault{before: status(500)})
+	for i := range 3 {
+		verdict(t, pay(i), layby.ErrRetriable, "HTTP500")
+	}
+	s.got()
+	j := verdict(t, pay(3), layby.ErrUnavailable, "BreakerOpen")
+	if j.Dependency != payment.Dependency || j.After <= 0 || !errors.Is(j.Err, gobreaker.ErrOpenState) {
+		t.Errorf("%+v", j)
+	}
+	s.noRow(t, "o-3-3") // so that it is not open
+	if got := s.got(); len(got) != 0 {
+		t.Error("called", got)
+	}
+	time.Sleep(60 * time.Millisecond)
+	verdict(t, pay(3), layby.ErrUnavailable, "HTTP500") // a probe
+	s.fails(fault{})
+	time.Sleep(60 * time.Millisecond)
+	for i := range 4 {
+		if err := pay(i); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What was settled before needs no service.
+func TestAnOpenBreakerStopsCallsOnly(t *testing.T) {
+	s := newScene(t, func(c *payment.Config) { c.Breaker = payment.BreakerConfig{MinCalls: 2, OpenFor: time.Hour} })
+	s.mustPay(t, version(3))
+	s.fails(fault{before: status(500)})
+	r := ask17
+	r.Order, r.Invoice = "o-18", "o-18-3"
+	for range 2 {
+		_ = s.pay(t, r)
+	}
+	verdict(t, s.pay(t, r), layby.ErrUnavailable, "BreakerOpen")
+	s.mustPay(t, version(3))
+	s.mustPay(t, version(2))
+	verdict(t, s.pay(t, version(4)), layby.ErrPermanent, payment.ClassAlreadyPaid)
+}
+
+// One invoice for which the service always fails waits alone: with what goes well beside it, it doesn't open the breaker.
+func TestAPoisonousInvoiceIsNotTheServiceAway(t *testing.T) {
+	s := newScene(t)
+	poison := ask17
+	poison.Order, poison.Invoice = "poison", "poison-1"
+	for i := range 30 {
+		s.fails(fault{before: status(500)})
+		verdict(t, s.pay(t, poison), layby.ErrRetriable, "HTTP500")
+		s.fails(fault{})
+		for j := range 2 {
+			r := ask17
+			r.Order = fmt.Sprint("o-", i, "-", j)
+			r.Invoice = r.Order
+			s.mustPay(t, r)
+		}
 	}
 }
 
@@ -64,12 +137,40 @@ func TestARefusedConnectionIsUnavailable(t *testing.T) {
 	s.row(t, "o-17-3", "requested refusals 0 attempts 1")
 }
 
+// A connection that doesn't come about says nothing about the invoice: nobody does TLS here.
+func TestAConnectionThatNeverComesAboutIsUnavailable(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := newScene(t, func(c *payment.Config) { c.URL, c.Timeout = "https://"+l.Addr().String(), 100*time.Millisecond })
+	verdict(t, s.pay(t, ask17), layby.ErrUnavailable, layby.ClassTimeout)
+}
+
+func TestAPostgresThatHangsIsUnavailable(t *testing.T) {
+	s := newScene(t)
+	tx, err := s.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.Background()) }()
+	if _, err := tx.Exec(t.Context(), "lock table payment_orders"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if j := verdict(t, s.handler.Handle(ctx, event(ask17)), layby.ErrUnavailable, layby.ClassTimeout); j.Dependency != "postgres" {
+		t.Errorf("%q is unavailable", j.Dependency)
+	}
+}
+
 func TestTheHandlersDeadlineIsATimeout(t *testing.T) {
 	s := newScene(t)
 	s.fails(fault{before: hang})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	verdict(t, s.handler.Handle(ctx, event(ask17)), layby.ErrUnavailable, layby.ClassTimeout)
+	verdict(t, s.handler.Handle(ctx, event(ask17)), layby.ErrRetriable, layby.ClassTimeout)
 }
 
 func TestACancelledCallBlamesNobody(t *testing.T) {
@@ -100,8 +201,9 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		{429, "-5", layby.ErrRetriable, 0, 0},
 		{429, "soon", layby.ErrRetriable, 0, 0},
 		{429, "99999999999999999999", layby.ErrRetriable, 365 * 24 * time.Hour, 365 * 24 * time.Hour},
-		{503, "90", layby.ErrUnavailable, 90 * time.Second, 90 * time.Second},
-		{503, "9000", layby.ErrUnavailable, 5 * time.Minute, 5 * time.Minute},
+		{503, "90", layby.ErrRetriable, 90 * time.Second, 90 * time.Second},
+		{503, "9000", layby.ErrRetriable, 150 * time.Minute, 150 * time.Minute},
+		{401, "9000", layby.ErrUnavailable, 5 * time.Minute, 5 * time.Minute},
 	} {
 		s.fails(fault{before: status(c.status, "Retry-After", c.header)})
 		err := s.pay(t, ask17)
@@ -130,6 +232,11 @@ func TestAnswersThatAreNoPayment(t *testing.T) {
 		"a fraction":   body(200, `{"payment":"pay_1","status":"captured","invoice":"o-17-3","amount":{"amount":12.99,"currency":"EUR"}}`),
 		"a strange ID": body(200, `{"payment":"\u0000","status":"captured","invoice":"o-17-3","amount":{"amount":1299,"currency":"EUR"}}`),
 		"too long":     flood,
+		"two statuses": body(200, `{"payment":"pay_1","status":"pending","Status":"captured","invoice":"o-17-3","amount":{"amount":1299,"currency":"EUR"}}`),
+		"one of them":  body(200, `{"payment":"pay_1","STATUS":"captured","invoice":"o-17-3","amount":{"amount":1299,"currency":"EUR"}}`),
+		"two amounts":  body(200, `{"payment":"pay_1","status":"captured","invoice":"o-17-3","amount":{"amount":9999,"currency":"EUR"},"amount":{"amount":1299}}`),
+		"in an amount": body(200, `{"payment":"pay_1","status":"captured","invoice":"o-17-3","amount":{"amount":9999,"amount":1299,"currency":"EUR"}}`),
+		"cut short":    body(200, `{"payment":"pay_1","status":"captured","invoice":"o-17-3","amount":{"amount":1299,"currency":"EUR"}`),
 		"endless":      endless(&sent),
 	} {
 		t.Run(name, func(t *testing.T) {

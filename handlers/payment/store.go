@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/handlers/internal/database"
 	"github.com/layby-go/layby/handlers/internal/tables"
 )
 
@@ -38,10 +38,15 @@ const (
 	refused    state = "refused"
 	mismatch   state = "mismatch"
 	superseded state = "superseded"
+	free       state = "free"
 )
 
-// codePending is the code of a requested payment that the service has not decided.
-const codePending = "pending"
+// The codes of rows that are no answer's; see payment_payments.code.
+const (
+	codePending = "pending"     // the service has not decided
+	codePayment = "payment"     // it has another payment now than before
+	codeExpired = "key_expired" // it doesn't know the key, or not any more
+)
 
 // row is one of payment_payments.
 type row struct {
@@ -51,6 +56,7 @@ type row struct {
 	code     string
 	refusals int
 	unsure   bool // see the migration
+	old      bool // the service may have forgotten the key
 }
 
 // open says that the invoice may have been charged, and nobody knows.
@@ -61,14 +67,15 @@ func (r row) key() string { return key(r.Invoice, r.refusals) }
 
 // store is the two tables.
 type store struct {
-	pool *pgxpool.Pool
-	sql  struct{ lock, rows, claim, settle, capture, payment string }
+	pool     *pgxpool.Pool
+	lifetime time.Duration // of a key
+	sql      struct{ lock, know, rows, claim, settle, capture, payment string }
 }
 
-func newStore(pool *pgxpool.Pool) (*store, error) {
-	s := &store{pool: pool}
+func newStore(pool *pgxpool.Pool, lifetime time.Duration) (*store, error) {
+	s := &store{pool: pool, lifetime: lifetime}
 	for name, to := range map[string]*string{
-		"lock": &s.sql.lock, "rows": &s.sql.rows, "claim": &s.sql.claim, "settle": &s.sql.settle,
+		"lock": &s.sql.lock, "know": &s.sql.know, "rows": &s.sql.rows, "claim": &s.sql.claim, "settle": &s.sql.settle,
 		"capture": &s.sql.capture, "payment": &s.sql.payment,
 	} {
 		text, err := files.ReadFile("sql/" + name + ".sql")
@@ -80,17 +87,23 @@ func newStore(pool *pgxpool.Pool) (*store, error) {
 	return s, nil
 }
 
-// claim makes r's row what decide says, and returns it. Decide gets the highest captured version of the order, and the rows
-// of the order and the invoice; nobody else claims or captures one of them until claim returns. Its error is returned as it is,
-// and an empty state leaves the row as it is.
-func (s *store) claim(ctx context.Context, r Request, decide func(paid int64, rows []row) (state, error)) (claimed row, err error) {
+// versions are the highest of an order, 0 for none.
+type versions struct {
+	paid  int64 // that was captured
+	known int64 // that was requested
+}
+
+// claim makes r's row what decide says, and returns it. Decide gets the versions of the order, and the rows of the order and
+// the invoice; nobody else claims or captures one of them until claim returns. Its error is returned as it is, and an empty
+// state leaves the row as it is. Unless r makes no sense beside its row, its version is known from then on.
+func (s *store) claim(ctx context.Context, r Request, decide func(versions, []row) (state, error)) (claimed row, err error) {
 	var verdict error
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		var paid int64
-		if err := tx.QueryRow(ctx, s.sql.lock, r.Order).Scan(&paid); err != nil {
+		var order versions
+		if err := tx.QueryRow(ctx, s.sql.lock, r.Order).Scan(&order.paid, &order.known); err != nil {
 			return err
 		}
-		found, err := tx.Query(ctx, s.sql.rows, r.Order, r.Invoice)
+		found, err := tx.Query(ctx, s.sql.rows, r.Order, r.Invoice, s.lifetime)
 		if err != nil {
 			return err
 		}
@@ -99,10 +112,16 @@ func (s *store) claim(ctx context.Context, r Request, decide func(paid int64, ro
 			return err
 		}
 		var next state
-		if next, verdict = decide(paid, rows); verdict != nil || next == "" {
+		next, verdict = decide(order, rows)
+		if r.Version > order.known && layby.Judge(verdict).Class != ClassMismatch {
+			if _, err := tx.Exec(ctx, s.sql.know, r.Order, r.Version); err != nil {
+				return err
+			}
+		}
+		if verdict != nil || next == "" {
 			return nil
 		}
-		written, err := tx.Query(ctx, s.sql.claim, r.Invoice, r.Order, r.Version, r.Amount.Amount, r.Amount.Currency, next)
+		written, err := tx.Query(ctx, s.sql.claim, r.Invoice, r.Order, r.Version, r.Amount.Amount, r.Amount.Currency, next, s.lifetime)
 		if err != nil {
 			return err
 		}
@@ -119,7 +138,7 @@ func (s *store) claim(ctx context.Context, r Request, decide func(paid int64, ro
 }
 
 func scan(from pgx.CollectableRow) (r row, err error) {
-	err = from.Scan(&r.Invoice, &r.Order, &r.Version, &r.Amount.Amount, &r.Amount.Currency, &r.state, &r.payment, &r.code, &r.refusals, &r.unsure)
+	err = from.Scan(&r.Invoice, &r.Order, &r.Version, &r.Amount.Amount, &r.Amount.Currency, &r.state, &r.payment, &r.code, &r.refusals, &r.unsure, &r.old)
 	return r, err
 }
 
@@ -154,31 +173,16 @@ func (s *store) capture(ctx context.Context, r row, payment string) error {
 	if is == captured && other == payment {
 		return nil // another call for the same invoice was faster
 	}
+	if is == requested {
+		if err := s.settle(ctx, r, outcome{state: mismatch, payment: payment, code: codePayment}); err != nil {
+			return err
+		}
+	}
 	return permanent(ClassMismatch,
 		fmt.Errorf("invoice %q: the service took payment %q, but its row is %s already, with payment %q", r.Invoice, payment, is, other))
 }
 
-// failed is the error of a statement. Postgres away is nothing that the event can help.
+// failed is the error of a statement.
 func failed(ctx context.Context, what, invoice string, err error) error {
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	err = fmt.Errorf("%s invoice %q: %w", what, invoice, err)
-	if ctx.Err() == nil && away(err) {
-		return layby.Unavailable("postgres", err)
-	}
-	return err
-}
-
-// away says whether Postgres could not be reached, or was in no state to work.
-func away(err error) bool {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return true
-	}
-	switch {
-	case strings.HasPrefix(pg.Code, "08"), strings.HasPrefix(pg.Code, "53"), strings.HasPrefix(pg.Code, "57P"):
-		return true // connections, resources, shut down
-	}
-	return pg.Code == "25006" // read only: it is a standby by now
+	return fmt.Errorf("%s invoice %q: %w", what, invoice, database.Away(ctx, err))
 }

@@ -1,6 +1,7 @@
 package payment_test
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -48,7 +49,7 @@ func TestANewerVersionOfAPaidOrderIsForAPerson(t *testing.T) {
 	s.got()
 	same := version(3)
 	same.Invoice = "o-17-3b"
-	for _, r := range []payment.Request{version(4), same} {
+	for _, r := range []payment.Request{same, version(4)} {
 		j := verdict(t, s.pay(t, r), layby.ErrPermanent, payment.ClassAlreadyPaid)
 		want := `{"order":"o-17","paid_version":3,"other_invoices":[{"invoice":"o-17-3","version":3,"state":"captured","payment":"pay_o-17-3#0"}]}`
 		if string(j.Details) != want {
@@ -60,6 +61,8 @@ func TestANewerVersionOfAPaidOrderIsForAPerson(t *testing.T) {
 		t.Error("called", got)
 	}
 	s.mustPay(t, version(3)) // as ever
+	s.mustPay(t, same)
+	s.row(t, "o-17-3b", "superseded refusals 0 attempts 0") // for the next version is known
 
 	if _, err := s.pool.Exec(t.Context(), "update payment_orders set version = 0 where order_id = 'o-17'"); err != nil {
 		t.Fatal(err)
@@ -69,29 +72,134 @@ func TestANewerVersionOfAPaidOrderIsForAPerson(t *testing.T) {
 }
 
 func TestAnInvoiceWaitsForOneOfItsOrderThatMayBeCharged(t *testing.T) {
-	for _, open := range []int64{2, 4} {
-		t.Run(fmt.Sprint("version ", open), func(t *testing.T) {
+	s := newScene(t)
+	s.fails(fault{after: status(500)}) // after the charge
+	verdict(t, s.pay(t, version(2)), layby.ErrRetriable, "HTTP500")
+	s.fails(fault{})
+	s.got()
+	if j := verdict(t, s.pay(t, version(3)), layby.ErrRetriable, payment.ClassOpen); j.After.Minutes() != 7 {
+		t.Error("asked to wait for", j.After)
+	}
+	if got := s.got(); len(got) != 0 {
+		t.Error("called", got)
+	}
+	s.mustPay(t, version(2))
+	verdict(t, s.pay(t, version(3)), layby.ErrPermanent, payment.ClassAlreadyPaid)
+	s.charges(t, "o-17-3", 0)
+}
+
+// A replay of version 3 must not charge what version 4 replaced, whatever became of that.
+func TestAnOutdatedVersionIsNotChargedWhenANewerIsKnown(t *testing.T) {
+	for name, c := range map[string]struct {
+		newer func(s *scene) // is what version 4 meets
+		want  error
+	}{
+		"its card was refused":   {func(s *scene) { s.refuse = "card_expired" }, layby.ErrNeedsCorrection},
+		"it was refused":         {func(s *scene) { s.fault = fault{before: status(400)} }, layby.ErrPermanent},
+		"it may be charged":      {func(s *scene) { s.fault = fault{after: status(500)} }, layby.ErrRetriable},
+		"it is pending":          {func(s *scene) { s.pending = true }, layby.ErrRetriable},
+		"something else is paid": {func(s *scene) { s.fault = fault{change: func(p *paid) { p.Amount.Amount++ }} }, layby.ErrPermanent},
+	} {
+		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
-			s.fails(fault{after: status(500)}) // after the charge
-			verdict(t, s.pay(t, version(open)), layby.ErrUnavailable, "HTTP500")
-			s.fails(fault{})
-			s.got()
-			if j := verdict(t, s.pay(t, version(3)), layby.ErrRetriable, payment.ClassOpen); j.After.Minutes() != 7 {
-				t.Error("asked to wait for", j.After)
+			s.set(func() { s.refuse = "card_expired" })
+			verdict(t, s.pay(t, version(3)), layby.ErrNeedsCorrection, payment.ClassCard)
+			s.set(func() { s.refuse = ""; c.newer(s) })
+			if err := s.pay(t, version(4)); !errors.Is(err, c.want) {
+				t.Fatal(err)
 			}
+			s.set(func() { s.refuse, s.pending, s.fault = "", false, fault{} })
+			s.got()
+			s.mustPay(t, version(3))
+			s.mustPay(t, version(2))
 			if got := s.got(); len(got) != 0 {
 				t.Error("called", got)
 			}
-			s.mustPay(t, version(open))
-			if open < 3 {
-				verdict(t, s.pay(t, version(3)), layby.ErrPermanent, payment.ClassAlreadyPaid)
-			} else {
-				s.mustPay(t, version(3))
-				s.row(t, "o-17-3", "superseded refusals 0 attempts 0")
-			}
-			s.charges(t, "o-17-3", 0)
+			s.row(t, "o-17-3", "superseded card_expired refusals 1 attempts 1")
+			s.row(t, "o-17-2", "superseded refusals 0 attempts 0")
 		})
 	}
+}
+
+// A version that had to wait has no row, and is known all the same.
+func TestAVersionThatWaitsReplacesTheOnesBefore(t *testing.T) {
+	s := newScene(t)
+	s.fails(fault{before: status(500)})
+	verdict(t, s.pay(t, version(3)), layby.ErrRetriable, "HTTP500")
+	verdict(t, s.pay(t, version(4)), layby.ErrRetriable, payment.ClassOpen)
+	s.noRow(t, "o-17-4")
+	s.fails(fault{})
+	s.set(func() { s.refuse = "card_declined" })
+	verdict(t, s.pay(t, version(3)), layby.ErrNeedsCorrection, payment.ClassCard)
+	s.set(func() { s.refuse = "" })
+	s.mustPay(t, version(3))
+	s.mustPay(t, version(4))
+	s.charges(t, "o-17-3", 0)
+	s.charges(t, "o-17-4", 1)
+}
+
+// What makes no sense is not known: it would replace what does.
+func TestAVersionWithAnothersInvoiceReplacesNothing(t *testing.T) {
+	s := newScene(t)
+	s.set(func() { s.refuse = "card_declined" })
+	verdict(t, s.pay(t, version(3)), layby.ErrNeedsCorrection, payment.ClassCard)
+	s.set(func() { s.refuse = "" })
+	wrong := version(3)
+	wrong.Version = 9
+	verdict(t, s.pay(t, wrong), layby.ErrPermanent, payment.ClassMismatch)
+	s.mustPay(t, version(3))
+	s.charges(t, "o-17-3", 1)
+}
+
+// nothing is a version of the order o-17 that costs nothing.
+func nothing(v int64) payment.Request {
+	r := version(v)
+	r.Amount.Amount = 0
+	return r
+}
+
+func TestAnOrderThatBecameNothingIsNotCharged(t *testing.T) {
+	s := newScene(t)
+	s.set(func() { s.refuse = "card_declined" })
+	verdict(t, s.pay(t, version(1)), layby.ErrNeedsCorrection, payment.ClassCard)
+	s.set(func() { s.refuse = "" })
+	s.got()
+	for range 2 {
+		s.mustPay(t, nothing(2))
+		s.mustPay(t, version(1))
+	}
+	if got := s.got(); len(got) != 0 {
+		t.Error("called", got)
+	}
+	s.row(t, "o-17-2", "free refusals 0 attempts 0")
+	s.row(t, "o-17-1", "superseded card_declined refusals 1 attempts 1")
+	s.mustPay(t, version(3)) // it costs something again
+	s.charges(t, "o-17-3", 1)
+	s.mustPay(t, nothing(2))
+}
+
+func TestAPaidOrderThatBecameNothingIsForAPerson(t *testing.T) {
+	s := newScene(t)
+	s.mustPay(t, version(1))
+	verdict(t, s.pay(t, nothing(2)), layby.ErrPermanent, payment.ClassAlreadyPaid)
+	s.noRow(t, "o-17-2")
+	if _, err := s.pool.Exec(t.Context(), "update payment_orders set version = 0 where order_id = 'o-17'"); err != nil {
+		t.Fatal(err)
+	}
+	s.mustPay(t, nothing(2)) // the person has paid it back
+	s.row(t, "o-17-2", "free refusals 0 attempts 0")
+	s.charges(t, "o-17-1", 1)
+}
+
+func TestNothingWaitsForAnInvoiceThatMayBeCharged(t *testing.T) {
+	s := newScene(t)
+	s.fails(fault{after: drop})
+	verdict(t, s.pay(t, version(1)), layby.ErrRetriable, "Error")
+	s.fails(fault{})
+	verdict(t, s.pay(t, nothing(2)), layby.ErrRetriable, payment.ClassOpen)
+	s.mustPay(t, version(1))
+	verdict(t, s.pay(t, nothing(2)), layby.ErrPermanent, payment.ClassAlreadyPaid)
+	s.charges(t, "o-17-1", 1)
 }
 
 func TestAMismatchOfTheOrderIsForAPerson(t *testing.T) {
@@ -131,7 +239,7 @@ func TestTwoVersionsAtTheSameTimeChargeOne(t *testing.T) {
 func TestAnInvoiceWaitsForARefusedOneThatMayBeCharged(t *testing.T) {
 	s := newScene(t)
 	s.fails(fault{after: status(500)}) // after the charge
-	verdict(t, s.pay(t, version(2)), layby.ErrUnavailable, "HTTP500")
+	verdict(t, s.pay(t, version(2)), layby.ErrRetriable, "HTTP500")
 	s.fails(fault{after: status(400)})
 	verdict(t, s.pay(t, version(2)), layby.ErrPermanent, payment.ClassRefused)
 	s.fails(fault{})

@@ -22,7 +22,8 @@ const (
 const CurrencyDecimals = -1
 
 // BarcodeLayout says where things are in the 13 digits of the in-store barcodes (EAN-13) that begin with a prefix: the
-// prefix, the digits of the item, those of the value and, at the end, the check digit of the whole.
+// prefix, the digits of the item, those of the value and, at the end, the check digit of the whole. A scan of 12 digits (UPC-A)
+// is read with a 0 in front.
 type BarcodeLayout struct {
 	// Prefix is what the barcodes begin with, "21". Of two layouts that fit, that with the longer prefix counts.
 	Prefix string
@@ -60,6 +61,7 @@ func DefaultBarcodes() []BarcodeLayout {
 
 const (
 	barcodeDigits = 13 // EAN-13
+	upcDigits     = 12 // UPC-A: an EAN-13 without its leading 0
 	maxValue      = 8  // digits: sums of them stay far from overflowing
 )
 
@@ -122,8 +124,10 @@ func readBarcode(barcode string, layouts []BarcodeLayout) (label, error) {
 	switch {
 	case barcode == "":
 		return label{}, errors.New("there is no barcode")
-	case len(barcode) != barcodeDigits || !allDigits(barcode):
-		return label{}, fmt.Errorf("barcode %q is not of %d digits", barcode, barcodeDigits)
+	case len(barcode) != barcodeDigits && len(barcode) != upcDigits || !allDigits(barcode):
+		return label{}, fmt.Errorf("barcode %q is not of %d digits, nor of the %d of a UPC-A", barcode, barcodeDigits, upcDigits)
+	case len(barcode) == upcDigits:
+		barcode = "0" + barcode // its check digit is the same
 	}
 	if want := eanCheck(barcode[:barcodeDigits-1]); barcode[barcodeDigits-1] != want {
 		return label{}, fmt.Errorf("barcode %s has the check digit %c, not %c", barcode, barcode[barcodeDigits-1], want)

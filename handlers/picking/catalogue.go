@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/handlers/internal/breaker"
 	"github.com/layby-go/layby/handlers/money"
 )
 
@@ -33,6 +34,26 @@ const (
 	kilogram unit = "kg"
 )
 
+// BreakerConfig says when the circuit breaker around the catalogue opens. Zero values mean the defaults.
+type BreakerConfig struct {
+	Window       time.Duration // questions are counted over it; 10 seconds
+	MinCalls     int           // in the window, before the breaker can open; 20
+	FailureRatio float64       // share of failed questions that opens it; 0.5
+	OpenFor      time.Duration // without questions, before one probes; 5 seconds
+}
+
+func (c BreakerConfig) validate() error {
+	errs := []error{
+		notNegative("Breaker.Window", c.Window, "a duration such as 10s"),
+		notNegative("Breaker.MinCalls", c.MinCalls, "a number of questions such as 20"),
+		notNegative("Breaker.OpenFor", c.OpenFor, "a duration such as 5s"),
+	}
+	if !(c.FailureRatio >= 0 && c.FailureRatio <= 1) {
+		errs = append(errs, fmt.Errorf("Breaker.FailureRatio: %v is no share: write one up to 1 such as 0.5, or leave it out", c.FailureRatio))
+	}
+	return errors.Join(errs...)
+}
+
 // offer is what the catalogue says of a product. The zero value: it does not know it.
 type offer struct {
 	known bool
@@ -47,6 +68,7 @@ type catalogue struct {
 	late    error // why a question ends when timeout has passed
 	client  *http.Client
 	cache   *cache
+	breaker *breaker.Breaker
 }
 
 func newCatalogue(cfg Config) (*catalogue, error) {
@@ -56,7 +78,8 @@ func newCatalogue(cfg Config) (*catalogue, error) {
 	}
 	return &catalogue{
 		base: strings.TrimRight(u.String(), "/"), timeout: cfg.CatalogueTimeout, cache: newCache(cfg),
-		late: fmt.Errorf("no answer within %v: %w", cfg.CatalogueTimeout, context.DeadlineExceeded),
+		breaker: breaker.New(dependency, breaker.Config(cfg.Breaker)),
+		late:    fmt.Errorf("no answer within %v: %w", cfg.CatalogueTimeout, context.DeadlineExceeded),
 		client: &http.Client{
 			Transport: &http.Transport{
 				Proxy:                  http.ProxyFromEnvironment,
@@ -79,62 +102,113 @@ func (c *catalogue) close() { c.client.CloseIdleConnections() }
 // find returns what the catalogue says of a product, from the cache if it can. Its errors have verdicts.
 func (c *catalogue) find(ctx context.Context, product string) (offer, error) {
 	found, err := c.cache.get(ctx, product, func() (offer, error) { return c.ask(ctx, product) })
+	var verdict *layby.Error
 	switch {
 	case err == nil:
 		return found, nil
 	case errors.Is(ctx.Err(), context.Canceled):
 		err = context.Cause(ctx) // we gave up: that says nothing about the catalogue
-	case ctx.Err() != nil:
-		err = layby.Unavailable(dependency, err)
+	case ctx.Err() != nil && !errors.As(err, &verdict): // while another asked
+		err = &layby.Error{Verdict: layby.VerdictRetriable, Class: layby.ClassTimeout, Dependency: dependency, Err: err}
 	}
 	return offer{}, fmt.Errorf("ask the catalogue for product %q: %w", product, err)
 }
 
-// ask asks the service.
+// ask asks the service, if the circuit breaker lets it.
 func (c *catalogue) ask(ctx context.Context, product string) (offer, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, c.late)
+	call, open := c.breaker.Begin()
+	if open != nil {
+		return offer{}, open
+	}
+	defer call.End()
+	limited, cancel := context.WithTimeoutCause(ctx, c.timeout, c.late)
 	defer cancel()
+	limited, reached := breaker.Reached(limited)
+	a, err := c.get(limited, product)
+	if err != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return offer{}, err
+		}
+		failure := &layby.Error{Verdict: layby.VerdictRetriable, Dependency: dependency, Err: err}
+		var late interface{ Timeout() bool }
+		if limited.Err() != nil {
+			failure.Err, failure.Class = context.Cause(limited), layby.ClassTimeout
+		} else if errors.As(err, &late) && late.Timeout() {
+			failure.Class = layby.ClassTimeout
+		}
+		if !reached.Load() {
+			failure.Verdict = layby.VerdictUnavailable // no product is the reason
+		}
+		return offer{}, call.Failed(failure, product, !reached.Load())
+	}
+	found, failure, err := a.offer(product)
+	if failure != nil {
+		return offer{}, call.Failed(failure, product, a.status == http.StatusServiceUnavailable)
+	}
+	call.Good()
+	return found, err
+}
+
+// response is what the catalogue answered.
+type response struct {
+	status int
+	header http.Header
+	body   []byte // with more than maxAnswer bytes it is cut off
+}
+
+// get makes the request and reads the answer.
+func (c *catalogue) get(ctx context.Context, product string) (*response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/products/"+url.PathEscape(product), nil)
 	if err != nil {
-		return offer{}, err
+		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.client.Do(req)
 	if err != nil {
-		return offer{}, c.away(ctx, err)
+		return nil, err
 	}
 	defer func() {
 		_, _ = io.CopyN(io.Discard, resp.Body, maxDrained)
 		_ = resp.Body.Close()
 	}()
-	switch s := resp.StatusCode; {
-	case s == http.StatusOK:
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-		if err != nil {
-			return offer{}, c.away(ctx, err)
+	a := &response{status: resp.StatusCode, header: resp.Header}
+	if a.status == http.StatusOK || a.status == http.StatusNotFound {
+		if a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1)); err != nil {
+			return nil, fmt.Errorf("read the answer: %w", err)
 		}
-		found, err := readOffer(body, product)
-		return found, layby.Class(err, ClassCatalogue)
-	case s == http.StatusNotFound:
-		return offer{}, nil
-	case s >= 500, s == http.StatusTooManyRequests, s == http.StatusRequestTimeout, s < 200, s >= 300 && s < 400,
-		s == http.StatusUnauthorized, s == http.StatusForbidden, s == http.StatusMethodNotAllowed:
-		// The last ones say that the service is set up wrong: nothing that the order could help.
-		return offer{}, &layby.Error{
-			Verdict: layby.VerdictUnavailable, Dependency: dependency, After: retryAfter(resp.Header),
-			Err: fmt.Errorf("status %d", s),
-		}
-	default:
-		return offer{}, layby.Class(fmt.Errorf("status %d", s), ClassCatalogue)
 	}
+	return a, nil
 }
 
-// away is the verdict on an answer that did not come, or not to its end.
-func (c *catalogue) away(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); errors.Is(cause, c.late) {
-		err = cause
+// offer says what the answer means. Failure is the verdict when the service failed, and not the product.
+func (a *response) offer(product string) (found offer, failure *layby.Error, err error) {
+	answered := &layby.Error{Verdict: layby.VerdictRetriable, Dependency: dependency, After: retryAfter(a.header), Err: fmt.Errorf("status %d", a.status)}
+	switch s := a.status; {
+	case s == http.StatusOK:
+		found, err = readOffer(a.body, product)
+		return found, nil, layby.Class(err, ClassCatalogue)
+	case s == http.StatusNotFound && saysUnknown(a.body, product):
+		return offer{}, nil, nil
+	case s >= 500, s == http.StatusTooManyRequests, s == http.StatusRequestTimeout:
+		answered.Class = ClassCatalogue
+		return offer{}, answered, nil
+	case s < 400, s == http.StatusUnauthorized, s == http.StatusForbidden, s == http.StatusNotFound, s == http.StatusMethodNotAllowed,
+		s == http.StatusProxyAuthRequired:
+		// The service is set up wrong, or somebody else answers: nothing that the order could help.
+		answered.Verdict = layby.VerdictUnavailable
+		return offer{}, answered, nil
 	}
-	return layby.Unavailable(dependency, err)
+	return offer{}, nil, layby.Class(fmt.Errorf("status %d", a.status), ClassCatalogue)
+}
+
+// saysUnknown says that the body of a 404 is the catalogue's word that it doesn't know the product. That of a proxy, or of
+// another service, would give goods away.
+func saysUnknown(body []byte, product string) bool {
+	var answer struct {
+		Product string `json:"product"`
+		Code    string `json:"code"`
+	}
+	return len(body) <= maxAnswer && json.Unmarshal(body, &answer) == nil && answer.Product == product && answer.Code == "unknown_product"
 }
 
 // readOffer reads the body of an answer. What is wrong with it may be put right in the catalogue, so its errors are

@@ -3,6 +3,7 @@ package picking
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -46,9 +47,14 @@ func TestAnswersOfTheCatalogue(t *testing.T) {
 	}{
 		{name: "known", status: 200, body: pear, known: true},
 		{name: "more fields", status: 200, body: strings.Replace(pear, "{", `{"name":"Pear",`, 1), known: true},
-		{name: "unknown", status: 404, body: "no such product"},
-		{name: "broken", status: 500, verdict: layby.VerdictUnavailable, says: "catalogue is unavailable: status 500"},
-		{name: "busy", status: 429, verdict: layby.VerdictUnavailable},
+		{name: "unknown", status: 404, body: `{"product":"p","code":"unknown_product","message":"no such product"}`},
+		{name: "no such page", status: 404, body: "<html>nginx", verdict: layby.VerdictUnavailable, says: "catalogue is unavailable: status 404"},
+		{name: "unknown to nobody", status: 404, verdict: layby.VerdictUnavailable},
+		{name: "another unknown", status: 404, body: `{"product":"q","code":"unknown_product"}`, verdict: layby.VerdictUnavailable},
+		{name: "unknown for another reason", status: 404, body: `{"product":"p","code":"unknown_tenant"}`, verdict: layby.VerdictUnavailable},
+		{name: "broken", status: 500, verdict: layby.VerdictRetriable, class: ClassCatalogue, says: `product "p": status 500`},
+		{name: "busy", status: 429, verdict: layby.VerdictRetriable, class: ClassCatalogue},
+		{name: "slow", status: 408, verdict: layby.VerdictRetriable, class: ClassCatalogue},
 		{name: "moved", status: 302, verdict: layby.VerdictUnavailable},
 		{name: "no access", status: 403, verdict: layby.VerdictUnavailable},
 		{name: "bad request", status: 400, verdict: layby.VerdictRetriable, class: ClassCatalogue, says: "status 400"},
@@ -77,8 +83,8 @@ func TestAnswersOfTheCatalogue(t *testing.T) {
 			if err != nil && !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v does not say %q", err, c.says)
 			}
-			if c.verdict == layby.VerdictUnavailable && j.Dependency != dependency {
-				t.Errorf("%q is unavailable", j.Dependency)
+			if (c.verdict == layby.VerdictUnavailable || c.status >= 500) && j.Dependency != dependency {
+				t.Errorf("it is the failure of %q", j.Dependency)
 			}
 			if c.known && (got.price.Amount != 199 || got.price.Currency != "EUR" || got.per != each) {
 				t.Error(got)
@@ -97,8 +103,47 @@ func TestACatalogueThatIsNotThere(t *testing.T) {
 		w.Header().Set("Content-Length", "100")
 		_, _ = io.WriteString(w, pear)
 	})
-	if _, err := testCatalogue(t, broken.URL, time.Minute).find(t.Context(), "p"); !errors.Is(err, layby.ErrUnavailable) {
+	if _, err := testCatalogue(t, broken.URL, time.Minute).find(t.Context(), "p"); !errors.Is(err, layby.ErrRetriable) || layby.Judge(err).Dependency != dependency {
 		t.Error("an answer that breaks off:", err)
+	}
+}
+
+// One product for which the catalogue fails costs attempts; when many fail it is away, and that costs none.
+func TestACatalogueThatFailsOftenIsUnavailable(t *testing.T) {
+	var calls atomic.Int32
+	fails := atomic.Bool{}
+	fails.Store(true)
+	s := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		if calls.Add(1); fails.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		_, _ = io.WriteString(w, strings.Replace(pear, `"p"`, `"`+strings.TrimPrefix(r.URL.Path, "/products/")+`"`, 1))
+	})
+	c, err := newCatalogue(Config{CatalogueURL: s.URL, Breaker: BreakerConfig{MinCalls: 3, OpenFor: 50 * time.Millisecond}}.withDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.close)
+	for _, product := range []string{"a", "b", "c"} {
+		if _, err := c.find(t.Context(), product); !errors.Is(err, layby.ErrRetriable) {
+			t.Error(err)
+		}
+	}
+	_, err = c.find(t.Context(), "d")
+	if j := layby.Judge(err); j.Verdict != layby.VerdictUnavailable || j.Dependency != dependency || j.Class != "BreakerOpen" || calls.Load() != 3 {
+		t.Errorf("%+v after %d calls", j, calls.Load())
+	}
+	time.Sleep(60 * time.Millisecond)
+	if _, err := c.find(t.Context(), "d"); !errors.Is(err, layby.ErrUnavailable) || calls.Load() != 4 {
+		t.Errorf("a probe that failed: %v, %d calls", err, calls.Load())
+	}
+	fails.Store(false)
+	time.Sleep(60 * time.Millisecond)
+	for _, product := range []string{"a", "b"} {
+		if _, err := c.find(t.Context(), product); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -109,14 +154,14 @@ func TestASlowCatalogue(t *testing.T) {
 		<-r.Context().Done()
 	})
 	_, err := testCatalogue(t, s.URL, 20*time.Millisecond).find(t.Context(), "p")
-	if !errors.Is(err, layby.ErrUnavailable) || !strings.Contains(err.Error(), "no answer within 20ms") {
+	if !errors.Is(err, layby.ErrRetriable) || !strings.Contains(err.Error(), "no answer within 20ms") || layby.Judge(err).Class != layby.ClassTimeout {
 		t.Error(err)
 	}
 	<-called
 
 	late, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err = testCatalogue(t, s.URL, time.Minute).find(late, "p"); !errors.Is(err, layby.ErrUnavailable) {
+	if _, err = testCatalogue(t, s.URL, time.Minute).find(late, "p"); !errors.Is(err, layby.ErrRetriable) || layby.Judge(err).Dependency != dependency {
 		t.Error("the handler's time was up:", err)
 	}
 	<-called
@@ -140,7 +185,7 @@ func TestRetryAfterIsPassedOn(t *testing.T) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		})
 		_, err := testCatalogue(t, s.URL, time.Minute).find(t.Context(), "p")
-		if j := layby.Judge(err); j.Verdict != layby.VerdictUnavailable || j.After != want {
+		if j := layby.Judge(err); j.Verdict != layby.VerdictRetriable || j.After != want {
 			t.Errorf("%q: %v, %+v", header, err, j)
 		}
 	}
@@ -155,8 +200,10 @@ func TestConnectionsAreUsedAgainAndIDsEscaped(t *testing.T) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		} else {
 			w.WriteHeader(http.StatusNotFound)
+			product, _ := strings.CutPrefix(r.URL.Path, "/shop/products/")
+			_, _ = fmt.Fprintf(w, `{"product":%q,"code":"unknown_product"}`, product)
 		}
-		_, _ = io.WriteString(w, strings.Repeat("no", 10_000))
+		_, _ = io.WriteString(w, strings.Repeat("  ", 10_000))
 	}))
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {

@@ -11,12 +11,22 @@ import (
 // Config is the configuration of a [Handler]. A zero value of a field means its default.
 type Config struct {
 	// CatalogueURL is where the catalogue service is, without "/products": http://catalogue:8080 or https://host/path. It
-	// has no default. A path that is wrong may answer 404 to everything, which says that no product is known.
+	// has no default. GET /products/p-1 is answered with 200 and
+	//
+	//	{"product":"p-1","price":{"amount":199,"currency":"EUR"},"per":"each"}
+	//
+	// or per kg, and with 404 and
+	//
+	//	{"product":"p-1","code":"unknown_product"}
+	//
+	// where it is not known. Any other 404 is not the catalogue's word on the product: then the catalogue is unavailable.
 	CatalogueURL string
 	// CatalogueTimeout is how long the catalogue may take for one answer; 2 seconds.
 	CatalogueTimeout time.Duration
 	// CatalogueConnections is how many idle connections to the catalogue are kept; 16.
 	CatalogueConnections int
+	// Breaker says when the catalogue counts as away because it fails many questions.
+	Breaker BreakerConfig
 
 	// CacheTTL is how long a price is used without asking again; 30 seconds.
 	CacheTTL time.Duration
@@ -30,6 +40,9 @@ type Config struct {
 
 	// Now is the clock by which answers of the catalogue grow old; time.Now.
 	Now func() time.Time
+
+	// Logger is told of versions of orders that are odd; slog.Default() when nil.
+	Logger *slog.Logger
 }
 
 // Validate says what is wrong, all at once, and what to write instead.
@@ -41,6 +54,7 @@ func (c Config) Validate() error {
 	errs = append(errs,
 		notNegative("CatalogueTimeout", c.CatalogueTimeout, "a duration such as 2s"),
 		notNegative("CatalogueConnections", c.CatalogueConnections, "a number of connections such as 16"),
+		c.Breaker.validate(),
 		notNegative("CacheTTL", c.CacheTTL, "a duration such as 30s"),
 		notNegative("CacheUnknownTTL", c.CacheUnknownTTL, "a duration such as 5s"),
 		notNegative("CacheSize", c.CacheSize, "a number of products such as 10000"),
@@ -71,6 +85,9 @@ func (c Config) withDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
 	return c
 }
 
@@ -85,7 +102,11 @@ type OutboxConfig struct {
 	Poll time.Duration
 	// Batch is how many events are read at once; 200.
 	Batch int
-	// Backoff is the wait after a failure; 100 milliseconds. It doubles with each in a row, up to MaxBackoff.
+	// ProduceTimeout is how long Kafka may take to acknowledge an event, and how long the other orders wait for it at most; 10
+	// seconds.
+	ProduceTimeout time.Duration
+	// Backoff is the wait after a failure, of an order or of Postgres; 100 milliseconds. It doubles with each in a row, up to
+	// MaxBackoff.
 	Backoff time.Duration
 	// MaxBackoff is the longest wait after a failure; 10 seconds.
 	MaxBackoff time.Duration
@@ -107,6 +128,7 @@ func (c OutboxConfig) Validate() error {
 	errs = append(errs,
 		notNegative("Poll", c.Poll, "a duration such as 1s"),
 		notNegative("Batch", c.Batch, "a number of events such as 200"),
+		notNegative("ProduceTimeout", c.ProduceTimeout, "a duration such as 10s"),
 		notNegative("Backoff", c.Backoff, "a duration such as 100ms"),
 		notNegative("MaxBackoff", c.MaxBackoff, "a duration such as 10s"),
 	)
@@ -117,15 +139,17 @@ func (c OutboxConfig) Validate() error {
 }
 
 const (
-	defaultPoll       = time.Second
-	defaultBatch      = 200
-	defaultBackoff    = 100 * time.Millisecond
-	defaultMaxBackoff = 10 * time.Second
+	defaultPoll           = time.Second
+	defaultBatch          = 200
+	defaultProduceTimeout = 10 * time.Second
+	defaultBackoff        = 100 * time.Millisecond
+	defaultMaxBackoff     = 10 * time.Second
 )
 
 func (c OutboxConfig) withDefaults() OutboxConfig {
 	c.Poll = or(c.Poll, defaultPoll)
 	c.Batch = or(c.Batch, defaultBatch)
+	c.ProduceTimeout = or(c.ProduceTimeout, defaultProduceTimeout)
 	c.Backoff = or(c.Backoff, defaultBackoff)
 	c.MaxBackoff = or(c.MaxBackoff, defaultMaxBackoff)
 	if c.Logger == nil {

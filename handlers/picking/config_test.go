@@ -15,10 +15,10 @@ func TestConfigurationsAreChecked(t *testing.T) {
 		t.Error("no pool")
 	}
 	err := Config{
-		CatalogueURL: "http://user:secret@/x", CatalogueTimeout: -1, CatalogueConnections: -1, CacheTTL: time.Second, CacheSize: -1,
+		CatalogueURL: "http://user:secret@/x", CatalogueTimeout: -1, CatalogueConnections: -1, CacheTTL: time.Second, CacheSize: -1, Breaker: BreakerConfig{Window: -1, FailureRatio: 2},
 		Barcodes: []BarcodeLayout{{}},
 	}.Validate()
-	for _, field := range []string{"CatalogueURL: is no", "CatalogueTimeout: -1ns", "CatalogueConnections: -1", "CacheUnknownTTL: 5s", "CacheSize: -1", "Barcodes[0].Prefix"} {
+	for _, field := range []string{"CatalogueURL: is no", "CatalogueTimeout: -1ns", "CatalogueConnections: -1", "CacheUnknownTTL: 5s", "CacheSize: -1", "Breaker.Window: -1", "Breaker.FailureRatio: 2", "Barcodes[0].Prefix"} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%v does not name %s", err, field)
 		}
@@ -35,8 +35,8 @@ func TestConfigurationsAreChecked(t *testing.T) {
 	if err := (OutboxConfig{PaymentTopic: "a", InconsistencyTopic: "a"}).Validate(); err != nil {
 		t.Error(err)
 	}
-	err = OutboxConfig{Poll: -1, Batch: -1, MaxBackoff: time.Millisecond}.Validate()
-	for _, field := range []string{"PaymentTopic: is empty", "InconsistencyTopic: is empty", "Poll: -1ns", "Batch: -1", "MaxBackoff: 1ms"} {
+	err = OutboxConfig{Poll: -1, Batch: -1, ProduceTimeout: -1, MaxBackoff: time.Millisecond}.Validate()
+	for _, field := range []string{"PaymentTopic: is empty", "InconsistencyTopic: is empty", "Poll: -1ns", "Batch: -1", "ProduceTimeout: -1ns", "MaxBackoff: 1ms"} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%v does not name %s", err, field)
 		}

@@ -1,6 +1,8 @@
 package picking
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/handlers/internal/ids"
 	"github.com/layby-go/layby/handlers/money"
 )
 
@@ -41,7 +44,7 @@ type line struct {
 }
 
 const (
-	maxIDBytes      = 255           // far below what an index of Postgres holds
+	maxProductBytes = 255
 	maxBarcodeBytes = 64            // a valid one has 13
 	maxPieces       = 1_000_000     // more is a mistake, and sums stay far from overflowing
 	maxGrams        = 1_000_000_000 // a thousand tons, likewise
@@ -60,9 +63,19 @@ func readOrder(e *layby.Event) (*order, error) {
 	return &o, nil
 }
 
+// content is the same for the same content.
+func (o *order) content() string {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return "" // it holds strings and numbers
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
 // check says all that is wrong with an order.
 func (o *order) check(resource string) error {
-	errs := []error{checkID("order", o.ID), (money.Money{Currency: o.Currency}).Check()}
+	errs := []error{checkID("order", o.ID, ids.MaxOrder), (money.Money{Currency: o.Currency}).Check()}
 	if o.ID != resource {
 		errs = append(errs, fmt.Errorf("order %q is not the event's resource, %q", o.ID, resource))
 	}
@@ -92,13 +105,13 @@ func (o *order) check(resource string) error {
 
 func (l *line) check() error {
 	errs := []error{
-		checkID("product", l.Product),
+		checkProduct("product", l.Product),
 		checkPieces("ordered", l.Ordered),
 		checkPieces("picked", l.Picked),
 		checkText("barcode", l.Barcode, maxBarcodeBytes),
 	}
 	if l.SubstituteFor != "" {
-		errs = append(errs, checkID("substitute_for", l.SubstituteFor))
+		errs = append(errs, checkProduct("substitute_for", l.SubstituteFor))
 	}
 	if l.MarkedPrice != nil && *l.MarkedPrice < 0 {
 		errs = append(errs, fmt.Errorf("marked_price is %d: it must not be negative", *l.MarkedPrice))
@@ -119,14 +132,18 @@ func checkPieces(field string, n *int64) error {
 	return nil
 }
 
-func checkID(field, id string) error {
-	switch id {
-	case "":
-		return fmt.Errorf("%s is empty", field)
-	case ".", "..": // steps in the path of a URL
-		return fmt.Errorf("%s is %q, which is no id", field, id)
+func checkID(field, id string, longest int) error {
+	if err := ids.Check(id, longest); err != nil {
+		return fmt.Errorf("%s: %w", field, err)
 	}
-	return checkText(field, id, maxIDBytes)
+	return nil
+}
+
+func checkProduct(field, id string) error {
+	if id == "." || id == ".." { // steps in the path of a URL
+		return fmt.Errorf("%s: %q is no id", field, id)
+	}
+	return checkID(field, id, maxProductBytes)
 }
 
 func checkText(field, text string, longest int) error {
@@ -146,7 +163,8 @@ const (
 )
 
 // PaymentRequested is the value of a payment.requested event: the invoice of this version of the order is to be paid. It
-// replaces what an older version asked for.
+// replaces what an older version asked for. An amount of 0 says that nothing is to be paid any more; there is none of an
+// order whose first version costs nothing.
 type PaymentRequested struct {
 	Order   string      `json:"order"`
 	Invoice string      `json:"invoice"` // its number

@@ -1,13 +1,20 @@
 package picking
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"math"
+	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/handlers/internal/ids"
 	"github.com/layby-go/layby/handlers/money"
 	"github.com/layby-go/layby/integration/stack"
 )
@@ -33,14 +40,19 @@ func TestLinesAreRepriced(t *testing.T) {
 		{name: "by weight", line: `"product":"cheese","ordered":2,"picked":2,"weight_grams":1250`, amount: 1249, by: "catalogue"},
 		{name: "by the barcode's weight", line: `"product":"cheese","ordered":2,"picked":2,"barcode":"` + heavy + `"`, amount: 999, by: "catalogue"},
 		{name: "the line's weight counts", line: `"product":"cheese","ordered":1,"picked":1,"weight_grams":100,"barcode":"` + heavy + `"`, amount: 100, by: "catalogue"},
+		{name: "goods by weight with a price label", line: `"product":"cheese","ordered":2,"picked":2,"barcode":"` + priced + `"`, amount: 3998, by: "barcode"},
+		{name: "a weight counts more than a price label", line: `"product":"cheese","ordered":1,"picked":1,"weight_grams":100,"barcode":"` + priced + `"`, amount: 100, by: "catalogue"},
 		{name: "a piece with a weight", line: `"product":"pear","ordered":2,"picked":2,"weight_grams":300`, amount: 398, by: "catalogue"},
 
 		{name: "dearer substitute", line: `"product":"plum","ordered":3,"picked":2,"substitute_for":"pear"`, amount: 398, by: "catalogue capped"},
+		{name: "more pieces than were ordered, as a substitute", line: `"product":"plum","ordered":1,"picked":2,"substitute_for":"pear"`, amount: 199, by: "catalogue capped"},
 		{name: "cheaper substitute", line: `"product":"pear","ordered":2,"picked":2,"substitute_for":"plum"`, amount: 398, by: "catalogue"},
 		{name: "substitute by weight", line: `"product":"ham","ordered":1,"picked":1,"weight_grams":500,"substitute_for":"cheese"`, amount: 500, by: "catalogue capped"},
+		{name: "more pieces by weight than were ordered, as a substitute", line: `"product":"ham","ordered":1,"picked":3,"weight_grams":1500,"substitute_for":"cheese"`, amount: 500, by: "catalogue capped"},
+		{name: "substitute with a price label", line: `"product":"ham","ordered":1,"picked":1,"barcode":"` + priced + `","substitute_for":"pear"`, amount: 199, by: "barcode capped"},
 		{name: "substitute for what is not known", line: `"product":"plum","ordered":1,"picked":1,"substitute_for":"nobody"`, amount: 250, by: "catalogue"},
 		{name: "a piece for what is weighed", line: `"product":"plum","ordered":1,"picked":1,"substitute_for":"cheese"`, amount: 250, by: "catalogue"},
-		{name: "unknown substitute", line: `"product":"u","ordered":1,"picked":2,"marked_price":300,"substitute_for":"pear"`, amount: 398, by: "marked capped", assumed: "marked 300"},
+		{name: "unknown substitute", line: `"product":"u","ordered":2,"picked":2,"marked_price":300,"substitute_for":"pear"`, amount: 398, by: "marked capped", assumed: "marked 300"},
 
 		{name: "unknown, barcode", line: `"product":"u","ordered":1,"picked":2,"marked_price":5,"barcode":"` + priced + `"`, amount: 3998, by: "barcode", assumed: "barcode 1999", why: `does not know product "u"; its barcode has a price`},
 		{name: "unknown, barcode, weighed", line: `"product":"u","ordered":1,"picked":2,"weight_grams":700,"barcode":"` + priced + `"`, amount: 1999, by: "barcode", assumed: "barcode 1999"},
@@ -100,7 +112,7 @@ func TestOrdersThatAreNone(t *testing.T) {
 	for _, c := range []struct{ old, new, says string }{
 		{good, ``, "JSON"},
 		{good, `[]`, "array"},
-		{`"order":"o"`, `"order":""`, "order is empty"},
+		{`"order":"o"`, `"order":""`, "order: it is empty"},
 		{`"order":"o"`, `"order":"p"`, `order "p" is not the event's resource, "o"`},
 		{`"version":3,`, ``, "version is 0"},
 		{`"version":3`, `"version":-1`, "version is -1"},
@@ -115,10 +127,12 @@ func TestOrdersThatAreNone(t *testing.T) {
 		{`"ordered":2,`, ``, "ordered is missing"},
 		{`"marked_price":1`, `"marked_price":-5`, "marked_price is -5"},
 		{`"weight_grams":1`, `"weight_grams":-5`, "weight_grams is -5"},
-		{`"product":"p"`, `"product":""`, "product is empty"},
-		{`"product":"p"`, `"product":".."`, "which is no id"},
+		{`"product":"p"`, `"product":""`, "product: it is empty"},
+		{`"product":"p"`, `"product":".."`, "is no id"},
 		{`"product":"p"`, `"product":"a\u0000"`, "control character"},
-		{`"product":"p"`, `"product":"` + strings.Repeat("p", 256) + `"`, "256 bytes long"},
+		{`"order":"o"`, `"order":"` + strings.Repeat("o", 181) + `"`, "order: it has 181 bytes, and must have at most 180"},
+		{`"order":"o"`, "\"order\":\"o\xff\"", "a broken one"},
+		{`"product":"p"`, `"product":"` + strings.Repeat("p", 256) + `"`, "256 bytes"},
 		{`"barcode":"1"`, `"barcode":"` + strings.Repeat("1", 65) + `"`, "65 bytes long"},
 		{`"substitute_for":"q"`, `"substitute_for":"\n"`, "substitute_for"},
 		{`"q"}]`, `"q"},{"line":1,"product":"p","ordered":1,"picked":1}]`, "lines[1]: line 1 is there twice"},
@@ -146,7 +160,7 @@ func TestVerdicts(t *testing.T) {
 		{"currency", `"product":"krona","ordered":1,"picked":1`, layby.VerdictPermanent, ClassCurrency, `the order is in EUR, the catalogue has product "krona" in SEK`},
 		{"currency of what was ordered", `"product":"pear","ordered":1,"picked":1,"substitute_for":"krona"`, layby.VerdictPermanent, ClassCurrency, "SEK"},
 		{"no weight", `"product":"cheese","ordered":1,"picked":1`, layby.VerdictNeedsCorrection, ClassMissingWeight, "price line 7: product \"cheese\""},
-		{"a price is no weight", `"product":"cheese","ordered":1,"picked":1,"barcode":"` + ean(t, "201234501999") + `"`, layby.VerdictNeedsCorrection, ClassMissingWeight, ""},
+		{"no weight, a price that can't be trusted", `"product":"cheese","ordered":1,"picked":1,"barcode":"2012345019990"`, layby.VerdictNeedsCorrection, ClassMissingWeight, ""},
 		{"too much", `"product":"gold","ordered":2,"picked":2`, layby.VerdictPermanent, ClassInvalidOrder, "too large"},
 	} {
 		err := h.Handle(t.Context(), picked("o", 1, `{"line":7,`+c.line+`}`))
@@ -218,6 +232,133 @@ func TestRepeatsAndOlderVersionsChangeNothing(t *testing.T) {
 	}
 	if got := query(t, pool, `select value->>'version' from picking_outbox where order_id = 'o' order by seq`); !slices.Equal(got, []string{"2", "2", "3"}) {
 		t.Error(got)
+	}
+}
+
+func TestAVersionThatCostsNothingReplacesTheRequestBefore(t *testing.T) {
+	pool := newPool(t)
+	h := newHandler(t, newShop(t, map[string]string{"pear": "199 EUR each"}).URL, pool)
+	none := `{"line":1,"product":"pear","ordered":2,"picked":0}`
+	handle(t, h, picked("first", 1, none))
+	if payments, _ := published(t, pool); len(payments) != 0 {
+		t.Errorf("%+v of an order that never cost anything", payments)
+	}
+	handle(t, h, picked("o", 1, `{"line":1,"product":"pear","ordered":2,"picked":2}`))
+	handle(t, h, picked("o", 2, none))
+	handle(t, h, picked("o", 2, none))
+	payments, _ := published(t, pool)
+	if len(payments) != 2 || payments[1] != (PaymentRequested{Order: "o", Invoice: "o/2", Version: 2, Amount: money.Money{Currency: "EUR"}}) {
+		t.Errorf("%+v", payments)
+	}
+}
+
+func TestAPostgresThatIsAwaySpendsNoAttempt(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	for _, address := range []string{"127.0.0.1:1", silent.Addr().String()} {
+		h := newHandler(t, "http://127.0.0.1:1", connect(t, "postgres://x@"+address+"/x?sslmode=disable", ""))
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		j := layby.Judge(h.Handle(ctx, picked("o", 1, `{"line":1,"product":"pear","ordered":2,"picked":2}`)))
+		cancel()
+		if j.Verdict != layby.VerdictUnavailable || j.Dependency != "postgres" {
+			t.Errorf("%s: %v of %q: %v", address, j.Verdict, j.Dependency, j.Err)
+		}
+	}
+}
+
+// TestAPostgresThatGoesAwayBeforeTheWrite is away from the moment when the catalogue was asked.
+func TestAPostgresThatGoesAwayBeforeTheWrite(t *testing.T) {
+	s := newShop(t, map[string]string{"pear": "199 EUR each"})
+	pear := picked("o", 1, `{"line":1,"product":"pear","ordered":2,"picked":2}`)
+
+	pool := newPool(t)
+	s.hold = pool.Reset
+	lock, err := pool.Begin(t.Context())
+	if err == nil {
+		_, err = lock.Exec(t.Context(), `lock table picking_lines`)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if j := layby.Judge(newHandler(t, s.URL, pool).Handle(ctx, pear)); j.Verdict != layby.VerdictUnavailable || j.Dependency != "postgres" {
+		t.Errorf("it hangs: %v of %q: %v", j.Verdict, j.Dependency, j.Err)
+	}
+	if err := lock.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	reason := errors.New("the partition moved")
+	stopped, stop := context.WithCancelCause(t.Context())
+	s.hold = func() { stop(reason) }
+	if err := newHandler(t, s.URL, pool).Handle(stopped, pear); !errors.Is(err, reason) || errors.Is(err, layby.ErrUnavailable) {
+		t.Errorf("we gave up: %v", err)
+	}
+
+	other := newPool(t)
+	s.hold = other.Close
+	if j := layby.Judge(newHandler(t, s.URL, other).Handle(t.Context(), pear)); j.Verdict != layby.VerdictUnavailable || j.Dependency != "postgres" {
+		t.Errorf("it is away: %v of %q: %v", j.Verdict, j.Dependency, j.Err)
+	}
+}
+
+// TestTheLongestOrderIDHasAnInvoice says what the payment handler takes.
+func TestTheLongestOrderIDHasAnInvoice(t *testing.T) {
+	pool := newPool(t)
+	h := newHandler(t, newShop(t, map[string]string{"pear": "199 EUR each"}).URL, pool)
+	handle(t, h, &layby.Event{Resource: strings.Repeat("o", ids.MaxOrder), Value: fmt.Appendf(nil,
+		`{"order":%q,"version":%d,"currency":"EUR","lines":[{"line":1,"product":"pear","ordered":2,"picked":2}]}`, strings.Repeat("o", ids.MaxOrder), math.MaxInt64)})
+	payments, _ := published(t, pool)
+	if len(payments) != 1 || ids.Check(payments[0].Invoice, ids.MaxInvoice) != nil {
+		t.Errorf("%+v", payments)
+	}
+}
+
+func TestOddVersionsAreLogged(t *testing.T) {
+	pool := newPool(t)
+	s := newShop(t, map[string]string{"pear": "199 EUR each"})
+	logged := make(warnings, 10)
+	h, err := New(Config{CatalogueURL: s.URL, Logger: slog.New(logged)}, pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Close)
+	two, nine := `{"line":1,"product":"pear","ordered":2,"picked":2}`, `{"line":1,"product":"pear","ordered":9,"picked":9}`
+	const now = 1_790_000_000_000 // a time as a version
+	for _, c := range []struct {
+		order   string
+		version int
+		line    string
+		says    string
+	}{
+		{"o", 1, two, ""},
+		{"o", 1, two, ""},
+		{"o", 1, nine, "other content, which is ignored order=o version=1"},
+		{"o", 3, nine, ""},
+		{"o", 1, two, ""},
+		{"o", now, nine, "far above the one before: those between count as older from now on order=o version=1790000000000 before=3"},
+		{"o", now, nine, ""},
+		{"time", now, two, ""},
+		{"time", now + 100_000_000, nine, ""},
+	} {
+		handle(t, h, picked(c.order, c.version, c.line))
+		text := ""
+		select {
+		case text = <-logged:
+		default:
+		}
+		if (text == "") != (c.says == "") || !strings.Contains(text, c.says) {
+			t.Errorf("version %d of %s: %q, wanted %q", c.version, c.order, text, c.says)
+		}
+	}
+	exec(t, pool, `update picking_orders set content = null`) // by a program that did not note it
+	handle(t, h, picked("time", now+100_000_000, two))
+	if len(logged) != 0 {
+		t.Error(<-logged)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -104,7 +105,8 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var amount int64
 	var currency, per string
 	if _, err := fmt.Sscanf(s.products[product], "%d %s %s", &amount, &currency, &per); err != nil {
-		http.NotFound(w, r)
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = fmt.Fprintf(w, `{"product":%q,"code":"unknown_product"}`, product)
 		return
 	}
 	_, _ = io.WriteString(w, fmt.Sprintf(`{"product":%q,"price":{"amount":%d,"currency":%q},"per":%q}`, product, amount, currency, per))
@@ -112,7 +114,7 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func newHandler(t *testing.T, url string, pool *pgxpool.Pool) *Handler {
 	t.Helper()
-	h, err := New(Config{CatalogueURL: url}, pool)
+	h, err := New(Config{CatalogueURL: url, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}, pool)
 	if err != nil {
 		t.Fatal(err)
 	}

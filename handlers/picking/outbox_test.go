@@ -361,17 +361,17 @@ func TestATopicThatIsAwayHoldsUpItsOrdersOnly(t *testing.T) {
 			t.Error(text)
 		}
 	}
-	got, repeats := sequences(t, read(t, kafka.ListenAddrs(), 4, "payments"), valueIs(t))
-	if len(got) != 2 || repeats != 0 {
-		t.Errorf("%v, %d repeats", got, repeats)
-	}
-
 	var listening sync.WaitGroup
 	listening.Go(func() {
 		for text := range logged {
 			t.Log(text)
 		}
 	})
+	got, repeats := sequences(t, read(t, kafka.ListenAddrs(), 4, "payments"), valueIs(t))
+	if len(got) != 2 || repeats != 0 {
+		t.Errorf("%v, %d repeats", got, repeats)
+	}
+
 	if _, err := kadm.NewClient(kafkaClient(t, kafka.ListenAddrs())).CreateTopics(t.Context(), 1, 1, nil, "inconsistencies"); err != nil {
 		t.Fatal(err)
 	}
@@ -417,6 +417,146 @@ func TestAnOutboxStopsWithoutKafka(t *testing.T) {
 	stop()
 	if took := time.Since(began); took > 2*stopGrace || left(t, pool) != "6" {
 		t.Errorf("it took %v, and %s events are left", took, left(t, pool))
+	}
+}
+
+// TestARefusedRecordDelaysItsOrderOnly has one order with a record that Kafka refuses for good.
+func TestARefusedRecordDelaysItsOrderOnly(t *testing.T) {
+	kafka, pool := fakeKafka(t, "payments"), newPool(t)
+	exec(t, pool, `insert into picking_outbox (order_id, type, value) values ('stuck', 'catalogue.inconsistent', '{"N":1}')`)
+	cfg, logged := topics, make(warnings, 100)
+	cfg.Backoff, cfg.MaxBackoff, cfg.Logger = time.Hour, time.Hour, slog.New(logged)
+	wake := make(chan struct{}, 1)
+	run(t, cfg, pool, kafkaClient(t, kafka.ListenAddrs(), kgo.UnknownTopicRetries(0)), wake)
+	<-logged // it waits for an hour, and nothing polls
+	for i := range 3 {
+		exec(t, pool, `insert into picking_outbox (order_id, type, value) values ($1, 'payment.requested', '{"N":1}')`, fmt.Sprint("o-", i))
+		wake <- struct{}{}
+		read(t, kafka.ListenAddrs(), i+1, "payments")
+	}
+	cfg.Poll = 5 * time.Millisecond
+	run(t, cfg, pool, kafkaClient(t, kafka.ListenAddrs(), kgo.UnknownTopicRetries(0)), nil)
+	exec(t, pool, `insert into picking_outbox (order_id, type, value) values ('polled', 'payment.requested', '{"N":1}')`)
+	read(t, kafka.ListenAddrs(), 4, "payments")
+}
+
+// TestManyOrdersThatAreStuckStarveNoOther has more of them than any number of batches holds, all tried again all the time.
+func TestManyOrdersThatAreStuckStarveNoOther(t *testing.T) {
+	kafka, pool := fakeKafka(t, "payments"), newPool(t)
+	exec(t, pool, `insert into picking_outbox (order_id, type, value)
+		select 'stuck-' || n, 'catalogue.inconsistent', '{"N":1}' from generate_series(1, 200) n`)
+	cfg := topics
+	cfg.Batch, cfg.Poll, cfg.MaxBackoff = 2, time.Millisecond, 2*time.Millisecond
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	run(t, cfg, pool, kafkaClient(t, kafka.ListenAddrs(), kgo.UnknownTopicRetries(0)), nil)
+	for i := range 3 {
+		fill(t, pool, 1, 1)
+		read(t, kafka.ListenAddrs(), i+1, "payments")
+	}
+}
+
+// without has Kafka say for records with some text that their partition has no leader, until the context ends.
+func without(ctx context.Context, kafka *kfake.Cluster, text string) {
+	kafka.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		kafka.KeepControl()
+		p, _ := req.(*kmsg.ProduceRequest)
+		resp, _ := p.ResponseKind().(*kmsg.ProduceResponse)
+		away := false
+		for _, topic := range p.Topics {
+			rt := kmsg.NewProduceResponseTopic()
+			rt.Topic, rt.TopicID = topic.Topic, topic.TopicID
+			for _, partition := range topic.Partitions {
+				rp := kmsg.NewProduceResponseTopicPartition()
+				rp.Partition, rp.ErrorCode = partition.Partition, kerr.NotLeaderForPartition.Code
+				rt.Partitions = append(rt.Partitions, rp)
+				away = away || strings.Contains(string(partition.Records), text)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		return resp, nil, away && ctx.Err() == nil
+	})
+}
+
+// TestAPartitionThatIsAwayStopsNothingElse has a client with kgo's defaults, which tries for ever.
+func TestAPartitionThatIsAwayStopsNothingElse(t *testing.T) {
+	kafka, pool := fakeKafka(t, "payments", "inconsistencies"), newPool(t)
+	away, back := context.WithCancel(t.Context())
+	defer back()
+	without(away, kafka, "stuck")
+	exec(t, pool, `insert into picking_outbox (order_id, type, value) values ('stuck', 'catalogue.inconsistent', '{"N":1}'), ('stuck', 'payment.requested', '{"N":2}')`)
+	cfg, logged := topics, make(warnings, 1000)
+	cfg.Poll, cfg.ProduceTimeout, cfg.Logger = 5*time.Millisecond, 500*time.Millisecond, slog.New(logged)
+	cl := kafkaClient(t, kafka.ListenAddrs(), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	run(t, cfg, pool, cl, nil)
+	if text := <-logged; !strings.Contains(text, `publish catalogue.inconsistent`) || !strings.Contains(text, `of order "stuck"`) {
+		t.Error(text)
+	}
+	fill(t, pool, 3, 2)
+	if got, repeats := sequences(t, read(t, kafka.ListenAddrs(), 6, "payments"), valueIs(t)); len(got) != 3 || repeats != 0 {
+		t.Errorf("%v, %d repeats", got, repeats)
+	}
+	back()
+	got, _ := sequences(t, read(t, kafka.ListenAddrs(), 7, "payments"), valueIs(t))
+	if want := []int64{2}; !slices.Equal(got["stuck"], want) || len(read(t, kafka.ListenAddrs(), 1, "inconsistencies")) == 0 {
+		t.Error(got)
+	}
+}
+
+// TestAnAnswerThatComesLate has a Kafka that takes far longer than the outbox waits: the record is sent once, and what
+// follows it comes after it.
+func TestAnAnswerThatComesLate(t *testing.T) {
+	kafka, pool := fakeKafka(t, "payments"), newPool(t)
+	fill(t, pool, 2, 3)
+	var requests atomic.Int64
+	kafka.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		kafka.KeepControl()
+		if requests.Add(1) <= 2 {
+			time.Sleep(700 * time.Millisecond)
+		}
+		return nil, nil, false
+	})
+	cfg, logged := topics, make(warnings, 1000)
+	cfg.ProduceTimeout, cfg.Logger = 100*time.Millisecond, slog.New(logged)
+	wait := emptied(t, pool)
+	run(t, cfg, pool, kafkaClient(t, kafka.ListenAddrs()), nil)
+	wait()
+	if text := <-logged; !strings.Contains(text, "Kafka has not answered") {
+		t.Error(text)
+	}
+	if got, repeats := sequences(t, read(t, kafka.ListenAddrs(), 6, "payments"), valueIs(t)); len(got) != 2 || repeats != 0 {
+		t.Errorf("%v, %d repeats", got, repeats)
+	}
+}
+
+// TestAnIdleTimeoutOfPostgresEndsNoBatch has a Kafka that is slower than that.
+func TestAnIdleTimeoutOfPostgresEndsNoBatch(t *testing.T) {
+	kafka, pool := fakeKafka(t, "payments"), newPool(t)
+	exec(t, pool, `do $$ begin execute format('alter database %I set idle_in_transaction_session_timeout = 100', current_database()); end $$`)
+	pool.Reset()
+	fill(t, pool, 2, 2)
+	kafka.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		kafka.KeepControl()
+		time.Sleep(300 * time.Millisecond)
+		return nil, nil, false
+	})
+	wait := emptied(t, pool)
+	run(t, topics, pool, kafkaClient(t, kafka.ListenAddrs()), nil)
+	wait()
+	if got, repeats := sequences(t, read(t, kafka.ListenAddrs(), 4, "payments"), valueIs(t)); len(got) != 2 || repeats != 0 {
+		t.Errorf("%v, %d repeats", got, repeats)
+	}
+}
+
+func TestAClientThatTakesAnOrderToAnyPartition(t *testing.T) {
+	pool := newPool(t)
+	for _, bad := range []kgo.Partitioner{kgo.RoundRobinPartitioner(), kgo.StickyPartitioner(), kgo.UniformBytesPartitioner(1, false, false, nil)} {
+		cl := kafkaClient(t, []string{"127.0.0.1:1"}, kgo.RecordPartitioner(bad))
+		if _, err := NewOutbox(topics, pool, cl, nil); err == nil || !strings.Contains(err.Error(), "kgo.RecordPartitioner") {
+			t.Error(err)
+		}
+	}
+	if _, err := NewOutbox(topics, pool, kafkaClient(t, []string{"127.0.0.1:1"}, kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil))), nil); err != nil {
+		t.Error(err)
 	}
 }
 

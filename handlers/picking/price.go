@@ -22,7 +22,7 @@ type pricedOrder struct {
 
 type pricedLine struct {
 	*line
-	by           string // byCatalogue, byNothing, or what was assumed
+	by           string // byCatalogue, byNothing, AssumedBarcode, or what else was assumed
 	grams        int64  // what it was priced with; 0 for a price by the piece
 	amount       money.Money
 	capped       bool                   // it costs as much as the product that was ordered
@@ -116,23 +116,28 @@ func (p *pricer) line(o *order, l *line, offers map[string]offer) (out pricedLin
 	if grams, ok := read.grams(); ok && out.grams == 0 {
 		out.grams = grams * *l.Picked // each piece has such a label
 	}
-	if sold.known {
+	price, priced := read.price(o.Currency)
+	switch {
+	case sold.known && sold.per == kilogram && out.grams == 0 && priced:
+		out.by = AssumedBarcode // the scales knew the weight
+		out.amount, err = labelled(l, price)
+	case sold.known:
 		out.by = byCatalogue
 		out.amount, err = sold.cost(*l.Picked, out.grams)
-	} else {
+	default:
 		out.inconsistent = assume(o, l, read, notRead)
 		out.by = out.inconsistent.Assumed
 		out.amount, err = labelled(l, out.inconsistent.Price)
 	}
 	if errors.Is(err, errNoWeight) {
-		err = layby.NeedsCorrection(fmt.Errorf("product %q: %w: send weight_grams, or a barcode with the weight",
+		err = layby.NeedsCorrection(fmt.Errorf("product %q: %w: send weight_grams, or a barcode with the weight or the price",
 			l.Product, err), map[string]any{"line": l.Number, "field": "weight_grams"})
 		return out, layby.Class(err, ClassMissingWeight)
 	}
 	if err != nil || l.SubstituteFor == "" || !offers[l.SubstituteFor].known {
 		return out, err
 	}
-	most, err := offers[l.SubstituteFor].cost(*l.Picked, out.grams)
+	most, err := offers[l.SubstituteFor].costAtMost(l, out.grams)
 	switch {
 	case errors.Is(err, errNoWeight):
 		return out, nil // nobody knows what it would have cost
@@ -155,6 +160,20 @@ func (f offer) cost(pieces, grams int64) (money.Money, error) {
 	default:
 		return f.price.Times(grams, kilo)
 	}
+}
+
+// costAtMost is what a line costs at most that is a substitute for f and weighs so much. Pieces beyond those that were ordered
+// are not counted, nor their weight.
+func (f offer) costAtMost(l *line, grams int64) (money.Money, error) {
+	pieces := min(*l.Picked, *l.Ordered)
+	if grams == 0 || pieces == *l.Picked {
+		return f.cost(pieces, grams)
+	}
+	whole, err := f.cost(*l.Picked, grams)
+	if err != nil {
+		return whole, err
+	}
+	return whole.Times(pieces, *l.Picked)
 }
 
 // labelled is what a line costs by the price on its label: that of a piece, or that of the whole line when it was weighed.

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/handlers/internal/database"
 )
 
 // store keeps the newest version of each order.
@@ -21,15 +22,20 @@ type store struct{ pool *pgxpool.Pool }
 // holder left.
 var readCommitted = pgx.TxOptions{IsoLevel: pgx.ReadCommitted}
 
-// has says whether this version of the order, or a newer one, was written.
-func (s *store) has(ctx context.Context, o *order) (bool, error) {
-	var has bool
-	err := s.pool.QueryRow(ctx, `select exists (select from picking_orders where order_id = $1 and version >= $2)`,
-		o.ID, o.Version).Scan(&has)
-	if err != nil {
-		return false, refused(fmt.Errorf("look for order %q: %w", o.ID, err))
+// stored is what was written of an order; the zero value when nothing was.
+type stored struct {
+	version int64
+	content string // empty where a program wrote it that did not note it
+}
+
+// find looks for an order.
+func (s *store) find(ctx context.Context, o *order) (was stored, err error) {
+	err = s.pool.QueryRow(ctx, `select version, coalesce(content, '') from picking_orders where order_id = $1`, o.ID).
+		Scan(&was.version, &was.content)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return stored{}, fmt.Errorf("look for order %q: %w", o.ID, failed(ctx, err))
 	}
-	return has, nil
+	return was, nil
 }
 
 // write writes an order with its lines, its invoice and what is to be published of it, in one transaction. It changes
@@ -38,23 +44,24 @@ func (s *store) has(ctx context.Context, o *order) (bool, error) {
 func (s *store) write(ctx context.Context, p *pricedOrder) (written bool, err error) {
 	err = pgx.BeginTxFunc(ctx, s.pool, readCommitted, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
-			insert into picking_orders as o (order_id, version, currency, total) values ($1, $2, $3, $4)
+			insert into picking_orders as o (order_id, version, currency, total, content) values ($1, $2, $3, $4, $5)
 			on conflict (order_id) do update
-			set version = excluded.version, currency = excluded.currency, total = excluded.total, written_at = now()
-			where o.version < excluded.version`, p.ID, p.Version, p.Currency, p.total.Amount)
+			set version = excluded.version, currency = excluded.currency, total = excluded.total, content = excluded.content,
+				written_at = now()
+			where o.version < excluded.version`, p.ID, p.Version, p.Currency, p.total.Amount, p.content())
 		if written = err == nil && tag.RowsAffected() == 1; !written {
 			return err
 		}
 		rest := &pgx.Batch{}
 		queueLines(rest, p)
-		queueInvoice(rest, p)
 		if err := queueEvents(rest, p); err != nil {
 			return err
 		}
+		queueInvoice(rest, p)
 		return tx.SendBatch(ctx, rest).Close()
 	})
 	if err != nil {
-		return false, refused(fmt.Errorf("write order %q, version %d: %w", p.ID, p.Version, err))
+		return false, fmt.Errorf("write order %q, version %d: %w", p.ID, p.Version, failed(ctx, err))
 	}
 	return written, nil
 }
@@ -81,14 +88,18 @@ func queueInvoice(b *pgx.Batch, p *pricedOrder) {
 // invoice is the number of the invoice: no other order and no other version has it.
 func (p *pricedOrder) invoice() string { return p.ID + "/" + strconv.FormatInt(p.Version, 10) }
 
-// queueEvents puts what is to be published into the outbox, one statement a row: the rows are numbered in this order.
+// queueEvents puts what is to be published into the outbox, one statement a row: the rows are numbered in this order. It
+// comes before queueInvoice: an invoice that is there is that of an older version, which may still be asked for.
 func queueEvents(b *pgx.Batch, p *pricedOrder) error {
 	queue := func(typ string, event any) error {
 		value, err := json.Marshal(event)
 		if err != nil {
 			return err
 		}
-		b.Queue(`insert into picking_outbox (order_id, type, value) values ($1, $2, $3)`, p.ID, typ, string(value)) // as bytes it would be taken for a bytea where nothing is prepared
+		b.Queue(`
+			insert into picking_outbox (order_id, type, value) select $1::text, $2::text, $3::json
+			where $4::boolean or exists (select from picking_invoices where order_id = $1)`,
+			p.ID, typ, string(value), typ != TypePaymentRequested || p.total.Amount > 0) // as bytes it would be taken for a bytea where nothing is prepared
 		return nil
 	}
 	for _, l := range p.lines {
@@ -99,16 +110,15 @@ func queueEvents(b *pgx.Batch, p *pricedOrder) error {
 			return err
 		}
 	}
-	if p.total.Amount == 0 {
-		return nil
-	}
 	return queue(TypePaymentRequested, PaymentRequested{Order: p.ID, Invoice: p.invoice(), Version: p.Version, Amount: p.total})
 }
 
-// refused makes those errors of Postgres permanent that are about what was to be written; no later attempt changes that.
-func refused(err error) error {
+// failed is the verdict on an error of a statement. Those are permanent that are about what was to be written: no later
+// attempt changes that.
+func failed(ctx context.Context, err error) error {
+	err = database.Away(ctx, err)
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || len(pg.Code) != 5 {
+	if errors.Is(err, layby.ErrUnavailable) || !errors.As(err, &pg) || len(pg.Code) != 5 {
 		return err
 	}
 	switch pg.Code[:2] {

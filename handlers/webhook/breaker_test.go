@@ -8,13 +8,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/handlers/internal/breaker"
 )
 
 // open is how long breakers stay open where nobody waits for it.
@@ -152,7 +152,7 @@ func TestACancelledCallCountsForNobody(t *testing.T) {
 			t.Errorf("error %v, want the cause and no verdict", err)
 		}
 	}
-	if state := h.on.cb.State(); state != gobreaker.StateClosed {
+	if state := h.on.State(); state != gobreaker.StateClosed {
 		t.Errorf("the breaker is %v", state)
 	}
 	// Nor are they calls that went well.
@@ -204,7 +204,7 @@ func TestAHalfOpenBreakerProbesWithOneCall(t *testing.T) {
 	probing.Store(true)
 	// probe sends calls until one gets through, checks that no other does meanwhile, and returns its error.
 	probe := func() error {
-		eventually(t, "half-open", func() bool { return h.on.cb.State() == gobreaker.StateHalfOpen })
+		eventually(t, "half-open", func() bool { return h.on.State() == gobreaker.StateHalfOpen })
 		result := make(chan error)
 		go func() { result <- post(h, 1) }()
 		wait := <-hold
@@ -212,7 +212,7 @@ func TestAHalfOpenBreakerProbesWithOneCall(t *testing.T) {
 		if !errors.Is(j.Err, gobreaker.ErrTooManyRequests) || j.Verdict != layby.VerdictUnavailable || j.Dependency != s.host() {
 			t.Errorf("beside the probe: %v, %v", j.Verdict, j.Err)
 		}
-		if j.After < openFor/probeParts || j.After > openFor {
+		if j.After < openFor/breaker.ProbeParts || j.After > openFor {
 			t.Errorf("to be tried again after %v: that would spin, or be late", j.After)
 		}
 		close(wait)
@@ -220,12 +220,12 @@ func TestAHalfOpenBreakerProbesWithOneCall(t *testing.T) {
 	}
 	// It costs the event no attempt.
 	j := verdictOf(t, probe())
-	if j.Verdict != layby.VerdictUnavailable || j.Class != "HTTP500" || j.After != openFor || h.on.cb.State() == gobreaker.StateClosed {
-		t.Errorf("failed probe: %v (%s) for %v, the breaker is %v", j.Verdict, j.Class, j.After, h.on.cb.State())
+	if j.Verdict != layby.VerdictUnavailable || j.Class != "HTTP500" || j.After != openFor || h.on.State() == gobreaker.StateClosed {
+		t.Errorf("failed probe: %v (%s) for %v, the breaker is %v", j.Verdict, j.Class, j.After, h.on.State())
 	}
 	code.Store(http.StatusNoContent)
-	if err := probe(); err != nil || h.on.cb.State() != gobreaker.StateClosed {
-		t.Errorf("good probe: %v, the breaker is %v", err, h.on.cb.State())
+	if err := probe(); err != nil || h.on.State() != gobreaker.StateClosed {
+		t.Errorf("good probe: %v, the breaker is %v", err, h.on.State())
 	}
 	probing.Store(false)
 	if err := post(h, 3); err != nil {
@@ -242,7 +242,7 @@ func TestAnEventThatFailsProbeAfterProbeIsToBlame(t *testing.T) {
 	h := handler(t, Config{URL: s.URL, Breakers: NewBreakers("", BreakerConfig{MinCalls: 2, OpenFor: time.Millisecond})})
 	probe := func(offset int64, want layby.Verdict) {
 		t.Helper()
-		eventually(t, "half-open", func() bool { return h.on.cb.State() == gobreaker.StateHalfOpen })
+		eventually(t, "half-open", func() bool { return h.on.State() == gobreaker.StateHalfOpen })
 		e := order()
 		e.Offset = offset
 		j := verdictOf(t, h.Handle(context.Background(), e))
@@ -251,7 +251,7 @@ func TestAnEventThatFailsProbeAfterProbeIsToBlame(t *testing.T) {
 		}
 	}
 	_ = post(h, 2)
-	for range freeProbes {
+	for range breaker.FreeProbes {
 		probe(1, layby.VerdictUnavailable)
 	}
 	probe(2, layby.VerdictUnavailable)
@@ -283,7 +283,7 @@ func TestAProbeThatIsCancelledOrPanicsLeavesTheBreakerHalfOpen(t *testing.T) {
 		},
 	})
 	_ = post(h, 1)
-	eventually(t, "half-open", func() bool { return h.on.cb.State() == gobreaker.StateHalfOpen })
+	eventually(t, "half-open", func() bool { return h.on.State() == gobreaker.StateHalfOpen })
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := h.Handle(cancelled, order()); !errors.Is(err, context.Canceled) {
@@ -299,68 +299,13 @@ func TestAProbeThatIsCancelledOrPanicsLeavesTheBreakerHalfOpen(t *testing.T) {
 		_ = post(h, 1)
 	}()
 	bad.Store(false)
-	if state := h.on.cb.State(); state != gobreaker.StateHalfOpen {
+	if state := h.on.State(); state != gobreaker.StateHalfOpen {
 		t.Errorf("the breaker is %v, want half-open", state)
 	}
 	before := s.calls()
 	if _ = post(h, 1); s.calls() != before+1 {
 		t.Error("the next probe did not reach the endpoint")
 	}
-}
-
-func TestFailuresThatTakeLongerThanTheWindowCount(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := NewBreakers("", BreakerConfig{Window: 10 * time.Second, MinCalls: 5, OpenFor: 5 * time.Second}).of("host")
-		for range 5 {
-			_, done, err := b.allow()
-			if err != nil {
-				t.Fatal(err)
-			}
-			go func() {
-				time.Sleep(30 * time.Second)
-				done(errFailed)
-			}()
-		}
-		time.Sleep(31 * time.Second)
-		if _, _, err := b.allow(); !errors.Is(err, gobreaker.ErrOpenState) {
-			t.Errorf("after five timeouts of 30s: %v, want an open breaker", err)
-		}
-		if got := b.left(); got != 4*time.Second {
-			t.Errorf("%v until the probe, want 4s", got)
-		}
-	})
-}
-
-func TestFailuresLeaveTheWindow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := NewBreakers("", BreakerConfig{Window: 10 * time.Second, MinCalls: 5}).of("host")
-		for range 20 { // never five within ten seconds
-			_, done, err := b.allow()
-			if err != nil {
-				t.Fatal(err)
-			}
-			done(errFailed)
-			time.Sleep(3 * time.Second)
-		}
-	})
-}
-
-func TestALateResultIsNoProbe(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := NewBreakers("", BreakerConfig{MinCalls: 2, OpenFor: 5 * time.Second}).of("host")
-		_, good, _ := b.allow()
-		_, bad, _ := b.allow()
-		for range 2 {
-			_, done, _ := b.allow()
-			done(errFailed)
-		}
-		time.Sleep(6 * time.Second)
-		good(nil)
-		bad(errFailed)
-		if state := b.cb.State(); state != gobreaker.StateHalfOpen {
-			t.Errorf("calls from before it opened made it %v", state)
-		}
-	})
 }
 
 func TestEachHostOfAConsumerHasOneBreaker(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/handlers/internal/breaker"
 )
 
 // Config is one endpoint.
@@ -48,7 +49,7 @@ type Handler struct {
 	host      string      // as it is called in errors, metrics and gates
 	headers   http.Header // those of the configuration
 	transport *http.Transport
-	on        *breaker
+	on        *breaker.Breaker
 	late      error // why a call ends when Timeout has passed
 }
 
@@ -111,48 +112,29 @@ func (h *Handler) Close() { h.transport.CloseIdleConnections() }
 // a call. When ctx is cancelled before there is an answer it returns the cause; the deadline of ctx is as good a timeout
 // as the endpoint's own.
 func (h *Handler) Handle(ctx context.Context, e *layby.Event) error {
-	probe, done, err := h.on.allow()
-	if err != nil {
-		return &layby.Error{
-			Verdict: layby.VerdictUnavailable, Class: ClassBreakerOpen, Dependency: h.host, After: h.on.left(),
-			Err: fmt.Errorf("post to %s: %w", h.host, err),
-		}
+	call, open := h.on.Begin()
+	if open != nil {
+		open.Err = fmt.Errorf("post to %s: %w", h.host, open.Err)
+		return open
 	}
-	how := errNoResult // also when something panics: a probe that never ends would keep the breaker half-open for ever
-	defer func() { done(how) }()
+	defer call.End()
 	answer, err := h.post(ctx, e)
 	if err != nil {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return fmt.Errorf("post to %s: %w", h.host, context.Cause(ctx)) // we gave up: that says nothing about the endpoint
 		}
-		how = errFailed
 		failure := &layby.Error{Verdict: layby.VerdictRetriable, Class: class(ctx, err), Err: fmt.Errorf("post to %s: %w", h.host, err)}
-		return h.failed(failure, probe, e, notReached(err))
+		return call.Failed(failure, position(e), notReached(err))
 	}
 	blamed, verdict := answer.judge(h.host)
 	if blamed {
-		how = errFailed
-		return h.failed(verdict, probe, e, answer.status == http.StatusServiceUnavailable)
+		return call.Failed(verdict, position(e), answer.status == http.StatusServiceUnavailable)
 	}
-	how = nil
+	call.Good()
 	if verdict == nil {
 		return nil
 	}
 	return verdict
-}
-
-// failed is the verdict on a call that the endpoint failed. A probe of the breaker costs the event no attempt: the
-// endpoint is still away. But an event can fail by its own fault what looks like the endpoint's, and if it alone waits,
-// each probe would be such a failure, for ever: after freeProbes of them they count, unless the endpoint is away for sure.
-func (h *Handler) failed(failure *layby.Error, probe bool, e *layby.Event, away bool) error {
-	switch {
-	case !probe || failure.Verdict == layby.VerdictUnavailable:
-		return failure
-	case !away && h.on.blames(position(e)):
-		failure.Dependency = h.host
-		return failure
-	}
-	return &layby.Error{Verdict: layby.VerdictUnavailable, Dependency: h.host, After: h.on.openFor, Err: failure}
 }
 
 // notReached says that no connection came about.
@@ -193,7 +175,7 @@ func (h *Handler) post(ctx context.Context, e *layby.Event) (*answer, error) {
 
 // Classes of the failures that are not the service's answer.
 const (
-	ClassBreakerOpen = "BreakerOpen"
+	ClassBreakerOpen = breaker.ClassOpen
 	ClassConnection  = "Connection"
 )
 

@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,7 +28,7 @@ type block struct {
 	claimed  bool
 }
 
-// readPage reads a page, and fails it for code that is in no fenced block with a language: nothing would check that.
+// readPage reads a page, and fails it for code that nothing would check.
 func readPage(t *testing.T, name string) *page {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
@@ -35,6 +36,15 @@ func readPage(t *testing.T, name string) *page {
 		t.Fatal(err)
 	}
 	p := &page{t: t, name: name, text: string(text)}
+	for _, problem := range p.find() {
+		t.Error(problem)
+	}
+	return p
+}
+
+// find finds the blocks of a page's text, and code that is in no block with a language.
+func (p *page) find() (problems []string) {
+	complain := func(line int, text string) { problems = append(problems, fmt.Sprintf("%s:%d: %s", p.name, line, text)) }
 	var open *block
 	before := ""
 	for i, line := range strings.Split(p.text, "\n") {
@@ -44,19 +54,19 @@ func readPage(t *testing.T, name string) *page {
 			p.blocks, open = append(p.blocks, open), nil
 		case isFence:
 			if open = (&block{language: fence, line: i + 1}); fence == "" {
-				t.Errorf("%s:%d: the block has no language; one that is to be looked at only is %s", name, i+1, drawing)
+				complain(i+1, "the block has no language; one that is to be looked at only is "+drawing)
 			}
 		case open != nil:
 			open.text += line + "\n"
 		case strings.HasPrefix(line, "    ") && before == "":
-			t.Errorf("%s:%d: code that is indented is not checked: fence it, with its language", name, i+1)
+			complain(i+1, "code that is indented is not checked: fence it, with its language")
 		}
 		before = line
 	}
 	if open != nil {
-		t.Errorf("%s:%d: the block does not end", name, open.line)
+		complain(open.line, "the block does not end")
 	}
-	return p
+	return problems
 }
 
 // block claims the one block in a language that holds a text.
@@ -101,12 +111,35 @@ func (p *page) after(b *block, language string) *block {
 	return p.blocks[i]
 }
 
-// unclaimed fails the page for the blocks that nothing has checked.
-func (p *page) unclaimed() {
-	p.t.Helper()
+// unclaimed lists the blocks that nothing has checked.
+func (p *page) unclaimed() (problems []string) {
 	for _, b := range p.blocks {
 		if !b.claimed && b.language != drawing {
-			p.t.Errorf("%s:%d: no test claims this block in %s:\n%s", p.name, b.line, b.language, b.text)
+			problems = append(problems, fmt.Sprintf("%s:%d: no test claims this block in %s:\n%s", p.name, b.line, b.language, b.text))
+		}
+	}
+	return problems
+}
+
+func TestWhatNothingChecksIsFound(t *testing.T) {
+	const fence = "```"
+	p := &page{t: t, name: "a.md", text: "a\n" + fence + "sh\nlayby run\n" + fence + "\n\n" + fence + "sql\nselect 1\n" + fence + "\n" + fence + "text\n*\n" + fence + "\n"}
+	if problems := p.find(); len(problems) != 0 || len(p.blocks) != 3 {
+		t.Fatal(problems, p.blocks)
+	}
+	p.block("sh", "run")
+	if left := p.unclaimed(); len(left) != 1 || !strings.Contains(left[0], "a.md:6: no test claims this block in sql") {
+		t.Errorf("%q", left)
+	}
+	for text, want := range map[string]string{
+		fence + "\nx\n" + fence:  "a.md:1: the block has no language",
+		fence + "sh\nlayby run":  "a.md:1: the block does not end",
+		"Run\n\n    layby run\n": "a.md:3: code that is indented",
+		"- a list\n    goes on":  "",
+	} {
+		problems := strings.Join((&page{name: "a.md", text: text}).find(), "\n")
+		if (problems == "") != (want == "") || !strings.HasPrefix(problems, want) {
+			t.Errorf("%q: %s, want %s", text, problems, want)
 		}
 	}
 }

@@ -41,7 +41,9 @@ func TestPages(t *testing.T) {
 			if check := checks[name]; check != nil {
 				check(t, p)
 			}
-			p.unclaimed()
+			for _, problem := range p.unclaimed() {
+				t.Error(problem)
+			}
 		})
 	}
 	for name := range checks {

@@ -1,16 +1,12 @@
 package docs
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -167,118 +163,6 @@ func (s *terminal) until(wait time.Duration, yes func() bool, said func() string
 		case <-tick.C:
 		case <-timeout:
 			s.t.Fatalf("not within %v: %s", wait, said())
-		}
-	}
-}
-
-// running is a command that goes on until it is stopped.
-type running struct {
-	s    *terminal
-	cmd  *exec.Cmd
-	done chan error
-	mu   sync.Mutex
-	out  bytes.Buffer
-}
-
-func (r *running) Write(b []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.out.Write(b)
-}
-
-func (r *running) text() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.s.back.Replace(r.out.String())
-}
-
-// start runs a block's commands in a terminal of their own, until stop or the end of the test.
-func (s *terminal) start(b *block) *running {
-	s.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{s: s, cmd: s.command(ctx, b.text), done: make(chan error, 1)}
-	r.cmd.Stdout, r.cmd.Stderr = r, r
-	if err := r.cmd.Start(); err != nil {
-		cancel()
-		s.t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		r.done <- r.cmd.Wait()
-	}()
-	s.t.Cleanup(func() { cancel(); <-ended })
-	return r
-}
-
-// says waits for a text.
-func (r *running) says(text string) {
-	r.s.t.Helper()
-	r.s.until(waiting, func() bool { return strings.Contains(r.text(), text) }, func() string { return text + ", but\n" + r.text() })
-}
-
-// stop ends it as Ctrl-C does, and expects a good end.
-func (r *running) stop() {
-	r.s.t.Helper()
-	if err := syscall.Kill(-r.cmd.Process.Pid, syscall.SIGINT); err != nil {
-		r.s.t.Fatal(err)
-	}
-	select {
-	case err := <-r.done:
-		var exit *exec.ExitError
-		interrupted := errors.As(err, &exit) && exit.ExitCode() == 128+int(syscall.SIGINT) // the shell was, too
-		if err != nil && !interrupted {
-			r.s.t.Errorf("it ended with %v:\n%s", err, r.text())
-		}
-	case <-time.After(time.Minute):
-		r.s.t.Fatalf("it does not stop:\n%s", r.text())
-	}
-}
-
-// What differs from one run to the next.
-var varying = []struct{ pattern, name string }{
-	{`\b\d{10,}-\d+-[0-9a-f]{8}\b`, "CURSOR"},
-	{`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)`, "TIME"},
-	{`\b\d+(\.\d+)?(ns|µs|ms|s)\b`, "DURATION"},
-	{`[\w.-]+/\d+\b`, "PLACE"}, // an instance: its host and process id; and a topic's partition
-	{`\b[0-9a-f]{16,}\b`, "HASH"},
-	{`[ \t]+`, " "},
-	{`-{2,}`, "--"},
-	{` ?\n ?`, "\n"},
-}
-
-// same compares what a page shows with what is printed. Times, durations, instances and the widths of columns do not count,
-// and a line of three dots stands for any number of lines.
-func same(page, printed string) bool {
-	page, printed = normal(page), normal(printed)
-	pattern := regexp.QuoteMeta(page)
-	pattern = strings.ReplaceAll(pattern, `\.\.\.`+"\n", "(.*\n)*")
-	return regexp.MustCompile(`\A` + pattern + `\z`).MatchString(printed)
-}
-
-func normal(text string) string {
-	text = strings.TrimSpace(text) + "\n"
-	for _, v := range varying {
-		text = regexp.MustCompile(v.pattern).ReplaceAllString(text, v.name)
-	}
-	return strings.TrimSpace(text) + "\n"
-}
-
-func TestWhatAPageShowsIsComparedWithWhatIsPrinted(t *testing.T) {
-	for _, c := range []struct {
-		page, printed string
-		want          bool
-	}{
-		{"a  b\n", "a b\n", true},
-		{"at 2026-01-01T00:00:00Z in 3ms", "at 2027-05-01T10:20:30Z in 1.5s", true},
-		{"first\n...\nlast\n", "first\nsecond\nthird\nlast\n", true},
-		{"first\n...\nlast\n", "first\nsecond\nthird\n", false},
-		{"1 parked", "2 parked", false},
-		{"a\n", "a\nb\n", false},
-		{"a.b", "axb", false},
-	} {
-		if got := same(c.page, c.printed); got != c.want {
-			t.Errorf("%q for %q: %v", c.page, c.printed, got)
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // PauseConsumer pauses a consumer, or the route of it that is not empty, until a time or, if that is zero, until it is resumed.
-// It does what the function pause_consumer does.
-func (d *Database) PauseConsumer(consumer, reason, route string, until time.Time) error {
+// It does what the function pause_consumer does: one that is paused stays as it is, unless that is to be replaced.
+func (d *Database) PauseConsumer(consumer, reason, route string, until time.Time, replace bool) error {
 	return d.transact(func(t *transaction) error {
 		switch {
 		case strings.TrimSpace(reason) == "":
@@ -22,7 +22,11 @@ func (d *Database) PauseConsumer(consumer, reason, route string, until time.Time
 		case len(t.rows(consumer)) == 0:
 			return failure(codeNoData, fmt.Sprintf("consumer %s has not run here", consumer), "")
 		}
-		put(t, t.pauses, pauseKey{consumer, route}, parking.Pause{Route: route, Reason: reason, Since: t.now, Until: until})
+		k := pauseKey{consumer, route}
+		if p, there := t.pauses[k]; there && lasts(p, t.now) && !replace {
+			return failure(codeState, fmt.Sprintf("consumer %s is paused already", consumer), "")
+		}
+		put(t, t.pauses, k, parking.Pause{Route: route, Reason: reason, Since: t.now, Until: until})
 		t.announcements = append(t.announcements, consumer+"/0")
 		return nil
 	})

@@ -24,6 +24,7 @@ const (
 // The bounds of what is kept of an error.
 const (
 	maxText  = 16 << 10 // bytes of one text
+	maxName  = 1000     // of a class or of a dependency's name
 	maxStack = 64 << 10
 	maxChain = 16
 )
@@ -106,10 +107,10 @@ func (p *Pool) judge(r *run, err error, why ending) (j judged) {
 		verdict.Verdict, verdict.After, verdict.Class = layby.VerdictUnavailable, 0, ClassBreaker
 	}
 	j = judged{verdict: verdicts[verdict.Verdict], failure: &ordering.Failure{
-		Class: verdict.Class, Text: trim(err.Error(), maxText), Chain: chain(err), Details: verdict.Details,
+		Class: trim(verdict.Class, maxName), Text: trim(err.Error(), maxText), Chain: chain(err), Details: verdict.Details,
 		After: verdict.After, AfterDeath: ordering.Policy(verdict.AfterDeath),
 	}}
-	j.dependency = verdict.Dependency
+	j.dependency = trim(verdict.Dependency, maxName)
 	if j.verdict == ordering.Unavailable && j.dependency == "" {
 		j.dependency = p.name(r.work.Route)
 	}
@@ -168,13 +169,15 @@ func chain(err error) []string {
 	return texts
 }
 
-// trim cuts a text to so many bytes, at the start of a rune.
+// trim cuts a text to so many bytes, at the start of a rune where it has runes.
 func trim(text string, limit int) string {
 	if len(text) <= limit {
 		return text
 	}
-	for limit > 0 && !utf8.RuneStart(text[limit]) {
-		limit--
+	for cut := limit; cut > limit-utf8.UTFMax && cut > 0; cut-- {
+		if utf8.RuneStart(text[cut]) {
+			return text[:cut]
+		}
 	}
 	return text[:limit]
 }

@@ -199,7 +199,7 @@ func (p *Pool) shut(g *gate, j judged, now time.Time) []delivery {
 	switch {
 	case !again:
 		g.since, g.delay = now, firstProbe
-		name, dependency, text := p.name(g.route), j.dependency, j.failure.Text
+		name, dependency, text := p.name(g.route), j.dependency, trim(j.failure.Text, maxName)
 		p.note(func() { p.cfg.Logger.Warn("gate closed", "route", name, "dependency", dependency, "error", text) })
 	case j.verdict == ordering.Retriable && j.dependency != "":
 		g.delay = firstProbe // it may have been the event, and the next one may fare better

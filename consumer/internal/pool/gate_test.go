@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -119,6 +121,28 @@ func TestAGateClosesIsProbedAndOpens(t *testing.T) {
 		l.until(31 * time.Second)
 		if l.done() != 20 || len(p.Gates()) != 0 {
 			t.Errorf("%d of 20 done, gates %+v", l.done(), p.Gates())
+		}
+	})
+}
+
+// What a handler says of a dependency may be of any length; people are told the beginning.
+func TestAGateTellsNoMoreThanAnybodyReads(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		long := strings.Repeat("long", 1<<18)
+		d := &dependency{}
+		d.set(layby.Unavailable(long, errors.New(long)))
+		var log strings.Builder
+		p := start(t, 1, d.handle, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		l := &gated{lane: newLane(t, p)}
+		l.Submit(works(1))
+		l.until(100 * time.Millisecond)
+		for name, text := range p.Gates()[0].Away {
+			if len(name) != maxName || len(text) != maxText {
+				t.Errorf("a name of %d bytes, a text of %d", len(name), len(text))
+			}
+		}
+		if n := log.Len(); n < maxName || n > 2*maxName+200 || !strings.Contains(log.String(), "gate closed") {
+			t.Errorf("%d bytes are logged: %.200s", n, log.String())
 		}
 	})
 }

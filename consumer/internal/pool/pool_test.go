@@ -169,6 +169,7 @@ func TestReturnedComesAfterStuck(t *testing.T) {
 
 func TestVerdictsAndTheirFailures(t *testing.T) {
 	cause := errors.New("cause")
+	noRunes, runes := "begins"+strings.Repeat("\x80", 2*maxText), "x"+strings.Repeat("é", maxText)
 	for name, c := range map[string]struct {
 		err     error
 		verdict ordering.Verdict
@@ -180,6 +181,9 @@ func TestVerdictsAndTheirFailures(t *testing.T) {
 		"needs correction": {layby.NeedsCorrection(cause, []int{1}), ordering.NeedsCorrection, ordering.Failure{Class: "Error", Text: "cause", Chain: []string{"cause"}, Details: []byte("[1]")}},
 		"class, policy":    {layby.AfterDeath(layby.Class(cause, "Odd"), layby.Advance), ordering.Retriable, ordering.Failure{Class: "Odd", Text: "cause", Chain: []string{"cause"}, AfterDeath: ordering.Advance}},
 		"joined":           {errors.Join(cause, context.Canceled), ordering.Retriable, ordering.Failure{Class: "Error", Text: "cause\ncontext canceled", Chain: []string{"cause\ncontext canceled", "cause", "context canceled"}}},
+		"too long":         {errors.New(runes), ordering.Retriable, ordering.Failure{Class: "Error", Text: runes[:maxText-1], Chain: []string{runes[:maxText-1]}}},
+		"long, no text":    {errors.New(noRunes), ordering.Retriable, ordering.Failure{Class: "Error", Text: noRunes[:maxText], Chain: []string{noRunes[:maxText]}}},
+		"long class":       {layby.Class(cause, runes), ordering.Retriable, ordering.Failure{Class: runes[:maxName-1], Text: "cause", Chain: []string{"cause"}}},
 		"own timeout":      {context.DeadlineExceeded, ordering.Retriable, ordering.Failure{Class: "Timeout", Text: "context deadline exceeded", Chain: []string{"context deadline exceeded"}}},
 	} {
 		t.Run(name, func(t *testing.T) {

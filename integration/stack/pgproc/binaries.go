@@ -54,6 +54,9 @@ func findBinaries(ctx context.Context, user *proc.User, log io.Writer) (binaries
 	if len(found) > 0 {
 		return slices.MaxFunc(found, func(a, b binaries) int { return cmp.Compare(a.major, b.major) }), nil
 	}
+	if ctx.Err() != nil {
+		return binaries{}, ctx.Err() // nothing was found because nothing could be asked
+	}
 	b, err := download(ctx, user, log)
 	if err != nil {
 		return binaries{}, fmt.Errorf("no Postgres %d or later on this machine (looked in PATH and %v) and none could be downloaded; "+

@@ -1,0 +1,1 @@
+update payment_orders set known = $2 where order_id = $1 and known < $2
