@@ -54,7 +54,7 @@ proof: ## The long version: a wider search, fuzzing, the integration tests again
 
 .PHONY: bench
 bench: ## Run the benchmarks (a module of its own)
-	cd bench && $(GO) run .
+	cd bench && $(GO) run . && $(GO) run ./letters -letters 1000000
 
 .PHONY: lint
 lint: $(LINT) ## Run go vet and golangci-lint

@@ -1,11 +1,10 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
@@ -16,7 +15,7 @@ import (
 )
 
 func (a *app) dlsCommand() *cobra.Command {
-	return group("dls", "Look into the dead-letter store", a.dlsList(), a.dlsGet())
+	return group("dls", "Look into the dead-letter store", a.dlsList(), a.dlsGet(), a.dlsGroups(), a.dlsTimeline())
 }
 
 // withLetters runs a command's code with the store, whose schema is checked.
@@ -29,109 +28,153 @@ func (a *app) withLetters(cmd *cobra.Command, f func(store *dls.Store) error) er
 		if err != nil {
 			return usage(err)
 		}
-		return f(store)
+		err = f(store)
+		switch {
+		case errors.Is(err, dls.ErrNotFound):
+			return notFound(err)
+		case errors.Is(err, dls.ErrFilter):
+			return usage(err)
+		}
+		return err
 	})
 }
 
 func (a *app) dlsList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List dead letters, those that failed last first", Args: cobra.NoArgs,
+		Long: "List shows the dead letters that are all that the flags say, those that failed last first.\n\n" +
+			"Resource, correlation id, fingerprint, class, type, consumer, state and --amended are looked up in an index. --text,\n" +
+			"--header and --json, and a second of the others where both are frequent, are tested on the newest letters only, --look\n" +
+			"of them, and for some seconds at most; the command then says how far it looked, and --after goes on from there.",
+		Example: "  layby dls list --state dead --type order.paid --since 2h\n" +
+			"  layby dls list --resource order-17\n" +
+			"  layby dls list --correlation c-7f3a\n" +
+			"  layby dls list --class CardDeclined --header tenant=acme --json /card/brand=visa\n" +
+			"  layby dls list --json '$.lines[*] ? (@.sku == 4711)' --look 1000000\n" +
+			"  layby dls list --state dead,'awaiting correction' --count\n" +
+			"  layby dls list --fingerprint 57ed8e2650e01617 -o jsonl | jq .resource",
 	}
-	output := outputFlag(cmd)
-	var filter dls.Filter
+	output := outputFlag(cmd, asTable, asJSON, asJSONL)
+	flags := addFilterFlags(cmd)
 	var page dls.Page
-	flags := cmd.Flags()
-	flags.StringVar(&filter.Consumer, "consumer", "", "only of this consumer (its group)")
-	resource := flags.String("resource", "", "only of this resource")
-	flags.StringVar(&filter.Type, "type", "", "only of this event type")
-	flags.StringVar(&filter.Class, "class", "", "only of this error class")
-	flags.StringVar(&filter.Fingerprint, "fingerprint", "", "only of this kind of error")
-	state := flags.String("state", "", "only in this state: "+stateNames())
-	flags.IntVar(&page.Limit, "limit", 50, "how many, up to 1000")
-	after := flags.String("after", "", "go on behind this cursor, which the page before gave")
+	cmd.Flags().IntVar(&page.Limit, "limit", 50, "how many, up to 1000")
+	cmd.Flags().IntVar(&page.Look, "look", 100_000, "how many letters to look at for what has no index")
+	after := cmd.Flags().String("after", "", "go on behind this cursor, which the page before gave, with the same filter")
+	count := cmd.Flags().Bool("count", false, "say how many there are instead; 10,000+ stands for more than that")
 	cmd.RunE = a.do(func(cmd *cobra.Command, _ []string) error {
-		if flags.Changed("resource") {
-			filter.Resource = resource
-		}
-		filter.State = dls.State(*state)
-		if *state != "" && !slices.Contains(dls.States(), filter.State) {
-			return usagef("--state %q is none: write %s", *state, stateNames())
+		filter, err := flags.filter()
+		if err != nil {
+			return err
 		}
 		if page.Limit < 1 || page.Limit > 1000 {
 			return usagef("--limit %d is out of range: write 1 to 1000", page.Limit)
 		}
-		cursor, err := dls.ParseCursor(*after)
-		if err != nil {
+		if page.Look < 1 {
+			return usagef("--look %d is out of range: write 1 or more", page.Look)
+		}
+		if page.After, err = dls.ParseCursor(*after); err != nil {
 			return usagef("--after: %w", err)
 		}
-		page.After = cursor
 		return a.withLetters(cmd, func(store *dls.Store) error {
-			letters, next, err := store.List(cmd.Context(), filter, page)
+			if *count {
+				n, err := store.Count(cmd.Context(), filter, page.Look)
+				if err != nil {
+					return err
+				}
+				return a.writeCount(*output, n)
+			}
+			found, err := store.List(cmd.Context(), filter, page)
 			if err != nil {
 				return err
 			}
-			return a.writeLetters(*output, letters, next)
+			return a.writeLetters(*output, found)
 		})
 	})
 	return cmd
 }
 
-func stateNames() string {
-	var names []string
-	for _, s := range dls.States() {
-		names = append(names, strconv.Quote(string(s)))
+func (a *app) writeCount(output format, n dls.Count) error {
+	if output == asTable {
+		_, err := fmt.Fprintln(a.stdout, n)
+		return err
 	}
-	return strings.Join(names, ", ")
+	return writeJSONL(a.stdout, []any{map[string]any{"count": n.N, "exact": n.Exact, "looked": n.Looked}})
 }
 
-func (a *app) writeLetters(output format, letters []dls.Letter, next dls.Cursor) error {
-	if output == asJSON {
-		views := make([]letterView, len(letters))
-		for i := range letters {
-			views[i] = viewLetter(&letters[i])
-		}
-		return writeJSON(a.stdout, map[string]any{"letters": views, "next": next.String()})
-	}
-	rows := make([][]string, len(letters))
-	for i, l := range letters {
+func (a *app) writeLetters(output format, found *dls.Found) error {
+	views := make([]letterView, len(found.Letters))
+	rows := make([][]string, len(found.Letters))
+	for i, l := range found.Letters {
+		views[i] = viewLetter(&l)
 		rows[i] = []string{
-			strconv.FormatInt(l.ID, 10), l.Consumer, shortened(l.Resource, 40), l.Type, string(l.State), l.Policy, l.Class,
+			strconv.FormatInt(l.ID, 10), l.Consumer, shortened(l.Resource, 40), l.Type, stateOf(&l), l.Policy, l.Class,
 			shortened(l.Text, 60), strconv.Itoa(l.Deaths), moment(l.Failed),
 		}
 	}
-	header := []string{"id", "consumer", "resource", "type", "state", "policy", "class", "error", "deaths", "failed at"}
-	if err := writeTable(a.stdout, header, rows); err != nil {
-		return err
+	var err error
+	switch output {
+	case asJSON:
+		return writeJSON(a.stdout, map[string]any{
+			"letters": views, "next": found.Next.String(), "looked": found.Looked,
+		})
+	case asJSONL:
+		err = writeJSONL(a.stdout, views)
+	default:
+		err = writeTable(a.stdout, []string{"id", "consumer", "resource", "type", "state", "policy", "class", "error", "deaths", "failed at"}, rows)
 	}
-	if next != (dls.Cursor{}) {
-		fmt.Fprintf(a.stderr, "there are more: --after %s\n", next)
+	switch {
+	case err != nil:
+		return err
+	case found.Looked > 0:
+		fmt.Fprintf(a.stderr, "looked at %d letters, back to %s; to look on: --after %s\n", found.Looked, moment(found.LookedTo), found.Next)
+	case found.Next != (dls.Cursor{}):
+		fmt.Fprintf(a.stderr, "there are more: --after %s\n", found.Next)
 	}
 	return nil
+}
+
+// stateOf is a letter's state, with the version of its bytes when they were amended.
+func stateOf(l *dls.Letter) string {
+	if l.Version > 0 {
+		return fmt.Sprintf("%s, v%d", l.State, l.Version)
+	}
+	return string(l.State)
 }
 
 func (a *app) dlsGet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "get <id>", Short: "Show a dead letter with its bytes and attempts", Args: cobra.ExactArgs(1),
+		Example: "  layby dls get 17\n  layby dls get 17 --value json\n  layby dls get 17 --value hex -o json",
 	}
-	output := outputFlag(cmd)
+	output := outputFlag(cmd, asTable, asJSON)
+	as := valueText
+	cmd.Flags().Var(choice[valueFormat]{&as, []valueFormat{valueText, valueJSON, valueHex}}, "value", "how to show the value")
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
-		id, err := strconv.ParseInt(args[0], 10, 64)
-		if err != nil || id < 1 {
-			return usagef("%q is no id of a dead letter: write its number, as layby dls list shows it", args[0])
+		id, err := letterID(args[0])
+		if err != nil {
+			return err
 		}
 		return a.withLetters(cmd, func(store *dls.Store) error {
 			letter, err := store.Get(cmd.Context(), id)
-			if errors.Is(err, dls.ErrNotFound) {
-				return notFound(err)
-			}
 			if err != nil {
 				return err
 			}
-			if *output == asJSON {
-				return writeJSON(a.stdout, viewDetail(letter))
+			if as == valueJSON && !json.Valid(letter.Event.Value) {
+				return usagef("the value of dead letter %d is no JSON: write --value text or --value hex", id)
 			}
-			return writeDetail(a.stdout, letter)
+			if *output == asJSON {
+				return writeJSON(a.stdout, viewDetail(letter, as))
+			}
+			return writeDetail(a.stdout, letter, as)
 		})
 	})
 	return cmd
+}
+
+func letterID(text string) (int64, error) {
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || id < 1 {
+		return 0, usagef("%q is no id of a dead letter: write its number, as layby dls list shows it", text)
+	}
+	return id, nil
 }

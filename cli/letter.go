@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,6 +28,7 @@ type letterView struct {
 	Policy      string    `json:"policy"`
 	Attempt     int       `json:"attempt"`
 	Deaths      int       `json:"deaths"`
+	Version     int       `json:"version"`
 	Class       string    `json:"error_class"`
 	Text        string    `json:"error"`
 	Fingerprint string    `json:"fingerprint"`
@@ -41,15 +44,32 @@ type detailView struct {
 
 	Timestamp time.Time       `json:"timestamp,omitzero"`
 	HasBytes  bool            `json:"has_bytes"`
-	Version   int             `json:"version"`
 	Key       *bytesView      `json:"key"`
-	Value     *bytesView      `json:"value"`
+	Value     any             `json:"value"`
+	Size      int             `json:"value_bytes"`
 	Headers   []headerView    `json:"headers"`
 	Chain     []string        `json:"error_chain"`
 	Details   json.RawMessage `json:"error_details,omitempty"`
 	Stack     string          `json:"stack,omitempty"`
 	Attempts  []attemptView   `json:"attempts"`
+	Behind    behindView      `json:"behind"`
 }
+
+// behindView are the events that wait until the letter is settled.
+type behindView struct {
+	Events int    `json:"events"`
+	Exact  bool   `json:"exact"`
+	First  string `json:"first,omitempty"`
+}
+
+// valueFormat is how a value is shown.
+type valueFormat string
+
+const (
+	valueText valueFormat = "text"
+	valueJSON valueFormat = "json"
+	valueHex  valueFormat = "hex"
+)
 
 type headerView struct {
 	Key   string     `json:"key"`
@@ -91,7 +111,7 @@ func viewLetter(l *dls.Letter) letterView {
 	return letterView{
 		ID: l.ID, Consumer: l.Consumer, Partition: l.Partition, Seq: l.Seq, Resource: bytesView(l.Resource),
 		Topic: l.Topic, Offset: l.Offset, Type: l.Type, State: string(l.State), Policy: l.Policy, Attempt: l.Attempt,
-		Deaths: l.Deaths, Class: l.Class, Text: l.Text, Fingerprint: l.Fingerprint, Instance: l.Instance,
+		Deaths: l.Deaths, Version: l.Version, Class: l.Class, Text: l.Text, Fingerprint: l.Fingerprint, Instance: l.Instance,
 		FirstFailed: l.FirstFailed.UTC(), Failed: l.Failed.UTC(), Settled: utcOrZero(l.Settled),
 	}
 }
@@ -103,11 +123,19 @@ func utcOrZero(t time.Time) time.Time {
 	return t.UTC()
 }
 
-func viewDetail(d *dls.Detail) detailView {
+func viewDetail(d *dls.Detail, as valueFormat) detailView {
 	v := detailView{
-		letterView: viewLetter(&d.Letter), Timestamp: utcOrZero(d.Event.Timestamp), HasBytes: d.HasBytes, Version: d.Version,
-		Key: bytesOrNull(d.Event.Key), Value: bytesOrNull(d.Event.Value), Headers: []headerView{},
+		letterView: viewLetter(&d.Letter), Timestamp: utcOrZero(d.Event.Timestamp), HasBytes: d.HasBytes,
+		Key: bytesOrNull(d.Event.Key), Value: bytesOrNull(d.Event.Value), Size: len(d.Event.Value), Headers: []headerView{},
 		Chain: append([]string{}, d.Chain...), Stack: d.Stack, Attempts: []attemptView{},
+		Behind: behindView{Events: min(d.Behind.Events, dls.BehindCap-1), Exact: d.Behind.Events < dls.BehindCap, First: d.Behind.First},
+	}
+	switch {
+	case d.Event.Value == nil:
+	case as == valueJSON:
+		v.Value = json.RawMessage(d.Event.Value)
+	case as == valueHex:
+		v.Value = hex.EncodeToString(d.Event.Value)
 	}
 	switch {
 	case d.Details == "":
@@ -128,7 +156,7 @@ func viewDetail(d *dls.Detail) detailView {
 }
 
 // writeDetail writes a letter for a person.
-func writeDetail(w io.Writer, d *dls.Detail) error {
+func writeDetail(w io.Writer, d *dls.Detail, as valueFormat) error {
 	var b strings.Builder
 	line := func(name, value string) {
 		if value != "" {
@@ -137,6 +165,14 @@ func writeDetail(w io.Writer, d *dls.Detail) error {
 	}
 	line("id", strconv.FormatInt(d.ID, 10))
 	line("state", string(d.State))
+	switch n := d.Behind.Events; {
+	case n >= dls.BehindCap:
+		line("behind it", fmt.Sprintf("%d+ events wait, the first is %s", dls.BehindCap-1, d.Behind.First))
+	case n == 1:
+		line("behind it", "1 event waits: "+d.Behind.First)
+	case n > 0:
+		line("behind it", fmt.Sprintf("%d events wait, the first is %s", n, d.Behind.First))
+	}
 	line("consumer", fmt.Sprintf("%s, partition %d", d.Consumer, d.Partition))
 	line("resource", d.Resource)
 	line("source", fmt.Sprintf("%s/%d@%d", d.Topic, d.Partition, d.Offset))
@@ -159,7 +195,7 @@ func writeDetail(w io.Writer, d *dls.Detail) error {
 		for _, h := range d.Event.Headers {
 			line("header", h.Key+": "+shown(h.Value))
 		}
-		line("value", shown(d.Event.Value))
+		writeValue(&b, line, d.Event.Value, as)
 	} else {
 		line("bytes", "could be read from nowhere")
 	}
@@ -178,6 +214,21 @@ func writeDetail(w io.Writer, d *dls.Detail) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeValue writes a value, in lines of its own where it takes several, and its size.
+func writeValue(b *strings.Builder, line func(name, value string), value []byte, as valueFormat) {
+	var block bytes.Buffer
+	switch {
+	case value == nil || as == valueText || as == valueJSON && json.Indent(&block, value, "", "  ") != nil:
+		line("value", shown(value))
+	case as == valueHex:
+		block.WriteString(hex.Dump(value))
+	}
+	line("size", fmt.Sprintf("%d bytes", len(value)))
+	if block.Len() > 0 {
+		fmt.Fprintf(b, "\nvalue as %s\n%s\n", as, indented(block.String()))
+	}
 }
 
 // shown returns bytes for a person's eyes, telling nil from empty.

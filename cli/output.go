@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -21,35 +24,93 @@ type format string
 const (
 	asTable format = "table"
 	asJSON  format = "json"
+	asJSONL format = "jsonl" // a line an element
 )
 
-// String, Set and Type make format a flag.
-func (f *format) String() string { return string(*f) }
+// choice is a flag with one of several values.
+type choice[T ~string] struct {
+	value   *T
+	choices []T
+}
+
+// String, Set and Type make choice a flag.
+func (c choice[T]) String() string {
+	if c.value == nil { // pflag asks a zero one
+		return ""
+	}
+	return string(*c.value)
+}
 
 // Set reads the flag.
-func (f *format) Set(value string) error {
-	if value != string(asTable) && value != string(asJSON) {
-		return fmt.Errorf("write table or json, not %q", value)
+func (c choice[T]) Set(value string) error {
+	if !slices.Contains(c.choices, T(value)) {
+		return fmt.Errorf("write %s, not %q", strings.Join(c.names(), " or "), value)
 	}
-	*f = format(value)
+	*c.value = T(value)
 	return nil
 }
 
 // Type names the flag's values.
-func (f *format) Type() string { return "table|json" }
+func (c choice[T]) Type() string { return strings.Join(c.names(), "|") }
 
-// outputFlag adds -o to a command.
-func outputFlag(cmd *cobra.Command) *format {
+func (c choice[T]) names() []string {
+	names := make([]string, len(c.choices))
+	for i, v := range c.choices {
+		names[i] = string(v)
+	}
+	return names
+}
+
+// outputFlag adds -o to a command: table or json, or the formats that are given.
+func outputFlag(cmd *cobra.Command, formats ...format) *format {
+	if len(formats) == 0 {
+		formats = []format{asTable, asJSON}
+	}
 	f := asTable
-	cmd.Flags().VarP(&f, "output", "o", "how to write the result")
+	cmd.Flags().VarP(choice[format]{&f, formats}, "output", "o", "how to write the result")
 	return &f
 }
 
-func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
+func writeJSON(w io.Writer, v any) error { return encodeJSON(w, v, "  ") }
+
+// writeJSONL writes each element on a line of its own.
+func writeJSONL[T any](w io.Writer, list []T) error {
+	for _, v := range list {
+		if err := encodeJSON(w, v, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func encodeJSON(w io.Writer, v any, indent string) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetIndent("", indent)
 	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, harmlessJSON(b.String()))
+	return err
+}
+
+// harmlessJSON escapes what JSON allows within a text and a terminal might obey: control characters above ASCII, and those that
+// turn the direction of writing or are not seen.
+func harmlessJSON(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case r == '\n' || unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
 }
 
 // writeTable writes rows under a header, in columns that a person and a script can read.

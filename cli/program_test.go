@@ -89,7 +89,7 @@ func TestMistakesInTheCommandLine(t *testing.T) {
 		"dls get one":         `layby: "one" is no id of a dead letter: write its number`,
 		"dls list --state x":  `layby: --state "x" is none: write "dead", "awaiting correction"`,
 		"dls list --limit 0":  "layby: --limit 0 is out of range: write 1 to 1000",
-		"dls list --after 1x": "layby: --after: cursor",
+		"dls list --after 1x": "layby: --after: \"1x\" is no cursor",
 		"rewind":              "layby: where to? Write --to earliest, --to with a time, or --to with an offset",
 		"rewind --to 5 --yes": "layby: --yes needs a --reason, which goes into the audit log",
 		"topics grow":         "layby: how many? Write --partitions with a number",

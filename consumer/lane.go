@@ -62,7 +62,7 @@ type lane struct {
 		returned []*ordering.Work  // stuck handlers that came back behind them
 	}
 	asked parking.Turn // the last command that was read when more may be behind it; pollCommands' own
-	again bool  // it is being let go to be acquired again; guarded by the consumer's mu
+	again bool         // it is being let go to be acquired again; guarded by the consumer's mu
 	leave *once
 	over  *once
 	waits struct {

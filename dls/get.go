@@ -20,12 +20,21 @@ type Detail struct {
 	Letter
 	Event    layby.Event // its latest version; Attempt is the letter's, Token is not set
 	HasBytes bool        // false when the bytes could be read from nowhere
-	Version  int         // of the bytes, 0 for the record as it came
 	Chain    []string    // texts of the wrapped errors, outermost first
 	Details  string      // JSON that the handler gave along, as it came
 	Stack    string      // of a panic
 	Attempts []Attempt   // in their order
+	Behind   Behind
 }
+
+// Behind are the events of a letter's resource that wait until it is replayed, discarded or advanced.
+type Behind struct {
+	Events int    // up to BehindCap, which stands for more
+	First  string // topic/partition@offset
+}
+
+// BehindCap is one more than the highest number of waiting events that is counted.
+const BehindCap = 10_001
 
 // Attempt is one failed handler start.
 type Attempt struct {
@@ -57,15 +66,16 @@ func (s *Store) get(ctx context.Context, id int64) (*Detail, error) {
 		return nil, err
 	}
 	d := &Detail{}
-	if d.Letter, err = pgx.CollectExactlyOneRow(rows, scanLetter); err != nil {
+	d.Letter, err = pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (l Letter, err error) { return l, scanLetter(row, &l) })
+	if err != nil {
 		return nil, err
 	}
 	e := &d.Event
 	var headers []byte
 	var ms *int64
-	err = s.pool.QueryRow(ctx, `select key, value, headers_raw, timestamp_ms, has_bytes, version, error_chain,
+	err = s.pool.QueryRow(ctx, `select key, value, headers_raw, timestamp_ms, has_bytes, error_chain,
 		coalesce(error_details, ''), coalesce(stack, '') from `+s.schema+`.dead_letters where id = $1`, id).
-		Scan(&e.Key, &e.Value, &headers, &ms, &d.HasBytes, &d.Version, &d.Chain, &d.Details, &d.Stack)
+		Scan(&e.Key, &e.Value, &headers, &ms, &d.HasBytes, &d.Chain, &d.Details, &d.Stack)
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +86,25 @@ func (s *Store) get(ctx context.Context, id int64) (*Detail, error) {
 	if e.Headers, err = columns.DecodeHeaders(headers); err != nil {
 		return nil, err
 	}
-	d.Attempts, err = s.attempts(ctx, id)
+	if d.Attempts, err = s.attempts(ctx, id); err != nil {
+		return nil, err
+	}
+	d.Behind, err = s.behind(ctx, id)
 	return d, err
+}
+
+// behind counts what is held by the letter, or waits for its replay.
+func (s *Store) behind(ctx context.Context, id int64) (b Behind, err error) {
+	err = s.pool.QueryRow(ctx, `select count(*), coalesce(min(e.topic || '/' || e.partition || '@' || e.source_offset) filter (where e.n = 1), '')
+		from `+s.schema+`.dead_letters d
+		join `+s.schema+`.parked_resources r on (r.consumer, r.partition, r.resource_hash) = (d.consumer, d.partition, d.resource_hash)
+		cross join lateral (
+			select p.topic, p.partition, p.source_offset, row_number() over (order by p.seq) as n
+			from `+s.schema+`.parked_events p
+			where p.consumer = d.consumer and p.partition = d.partition and p.resource_hash = d.resource_hash and p.seq > d.seq
+			order by p.seq limit $2) e
+		where d.id = $1 and (r.held_by = d.seq or d.state = 'replaying')`, id, BehindCap).Scan(&b.Events, &b.First)
+	return b, err
 }
 
 func (s *Store) attempts(ctx context.Context, id int64) ([]Attempt, error) {

@@ -1,24 +1,27 @@
 package dls
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/layby-go/layby/ordering"
 )
 
 func list(t *testing.T, s *Store, f Filter, p Page) ([]int64, Cursor) {
 	t.Helper()
-	letters, next, err := s.List(t.Context(), f, p)
+	found, err := s.List(t.Context(), f, p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var seqs []int64
-	for _, l := range letters {
+	for _, l := range found.Letters {
 		seqs = append(seqs, l.Seq)
 	}
-	return seqs, next
+	return seqs, found.Next
 }
 
 func TestListFilters(t *testing.T) {
@@ -40,10 +43,10 @@ func TestListFilters(t *testing.T) {
 		"consumer":            {Filter{Consumer: "orders"}, []int64{4, 3, 2, 1}},
 		"resource":            {Filter{Resource: &a}, []int64{5, 3, 1}},
 		"empty resource":      {Filter{Resource: &none}, []int64{4}},
-		"resource and state":  {Filter{Resource: &a, State: Healed}, []int64{3}},
+		"resource and state":  {Filter{Resource: &a, States: []State{Healed}}, []int64{3}},
 		"type":                {Filter{Type: "order.viewed"}, []int64{2}},
 		"class":               {Filter{Class: "UnknownProduct"}, []int64{5, 4, 2, 1}},
-		"state":               {Filter{State: Awaiting}, []int64{4}},
+		"state":               {Filter{States: []State{Awaiting}}, []int64{4}},
 		"fingerprint":         {Filter{Fingerprint: Fingerprint("UnknownProduct", "no product 99")}, []int64{5, 4, 2, 1}},
 		"class and consumer":  {Filter{Class: "UnknownProduct", Consumer: "invoices"}, []int64{5}},
 		"nothing":             {Filter{Class: "no such"}, nil},
@@ -89,8 +92,46 @@ func TestListPages(t *testing.T) {
 	}
 }
 
+func TestACursorOfAnotherFilterIsRefused(t *testing.T) {
+	s := newStore(t)
+	put(t, s, "orders", letter("a", 1), letter("a", 2), letter("a", 3))
+	f := Filter{Consumer: "orders", States: []State{Dead, Awaiting}, Headers: []HeaderTest{}}
+	_, next := list(t, s, f, Page{Limit: 1})
+	if next == (Cursor{}) {
+		t.Fatal("no second page")
+	}
+	same := Filter{Consumer: "orders", States: []State{Awaiting, Dead, Dead}, Since: time.Now().Add(-time.Hour), Headers: []HeaderTest{}}
+	if got, _ := list(t, s, same, Page{After: next}); !slices.Equal(got, []int64{2, 1}) {
+		t.Errorf("the same filter, with states in another order and a time: %v", got)
+	}
+	for name, other := range map[string]Filter{
+		"none": {}, "other states": {Consumer: "orders"}, "more": {Consumer: "orders", States: f.States, Text: "x"},
+		"a header": {Consumer: "orders", States: f.States, Headers: []HeaderTest{{"a", "b"}}},
+	} {
+		if _, err := s.List(t.Context(), other, Page{After: next}); !errors.Is(err, ErrFilter) || !strings.Contains(err.Error(), "repeat that filter") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzCursor(f *testing.F) {
+	f.Add("")
+	f.Add("1700000000123456-17-0123abcd")
+	f.Add("-5--6-x")
+	f.Add("9223372036854775807-9223372036854775807-")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := ParseCursor(text)
+		if err != nil {
+			return
+		}
+		if again, err := ParseCursor(c.String()); c.String() != text || err != nil || !again.Failed.Equal(c.Failed) || again.ID != c.ID || again.Filter != c.Filter {
+			t.Errorf("%q becomes %+v, then %+v, %v", text, c, again, err)
+		}
+	})
+}
+
 func TestParseCursorRefusesNonsense(t *testing.T) {
-	for _, text := range []string{"x", "-", "1-", "-1", "1", "1-2-x"} {
+	for _, text := range []string{"x", "-", "1-", "-1", "1", "1-2", "1-2-", "x-2-k", "1-x-k", "+1-2-k", "1-02-k", "1-2-k-"} {
 		if _, err := ParseCursor(text); err == nil {
 			t.Errorf("%q is taken for a cursor", text)
 		}

@@ -8,6 +8,7 @@ import (
 
 // What differs from one run to the next.
 var varying = []struct{ pattern, name string }{
+	{`\b\d{10,}-\d+-[0-9a-f]{8}\b`, "CURSOR"},
 	{`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)`, "TIME"},
 	{`\b\d+(\.\d+)?(ns|µs|ms|s)\b`, "DURATION"},
 	{`[\w.-]+/\d+\b`, "PLACE"}, // an instance: its host and process id; and a topic's partition

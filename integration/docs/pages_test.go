@@ -13,10 +13,11 @@ const root = "../.."
 var checks = map[string]func(t *testing.T, p *page){
 	"README.md": readme,
 
-	"docs/concepts.md":   concepts,
-	"docs/handlers.md":   handlers,
-	"docs/limits.md":     limits,
-	"docs/operations.md": operations,
+	"docs/concepts.md":     concepts,
+	"docs/dead-letters.md": deadLetters,
+	"docs/handlers.md":     handlers,
+	"docs/limits.md":       limits,
+	"docs/operations.md":   operations,
 
 	"docs/quick-start.md": quickStart,
 	"docs/verify.md":      verifyPage,

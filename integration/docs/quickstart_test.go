@@ -43,7 +43,7 @@ func quickStart(t *testing.T, p *page) {
 	s.run(p.block("sh", "order-3|"))
 	lists := p.each("sh", "bin/layby dls list")
 	s.eventuallyPrints(p, lists[0])
-	s.prints(p, p.block("sh", "dls get"))
+	s.eventuallyPrints(p, p.block("sh", "dls get")) // the pear comes after the plum
 	s.eventuallyPrints(p, statuses[1])
 	replay := p.block("sh", "layby.replay")
 	s.prints(p, replay)

@@ -21,7 +21,7 @@ begin
         execute format('revoke all on all functions in schema {{schema}} from %I', r);
         execute format('grant usage on schema {{schema}} to %I', r);
         execute format('grant select on all tables in schema {{schema}} to %I', r);
-        execute format('grant execute on function {{schema}}.as_text, {{schema}}.as_json, {{schema}}.understood_from to %I', r);
+        execute format('grant execute on function {{schema}}.as_text, {{schema}}.as_json, {{schema}}.understood_from, {{schema}}.correlation_id to %I', r);
         if r in (app, operator) then
             execute format('grant execute on function {{schema}}.replay, {{schema}}.discard, {{schema}}.advance,
                 {{schema}}.hold(text, text, text, integer), {{schema}}.hold(text, bytea, text, integer),
@@ -30,7 +30,7 @@ begin
                 {{schema}}.retry_now(text, text, text, integer), {{schema}}.retry_now(text, bytea, text, integer),
                 {{schema}}.amend(bigint, text, text, jsonb, integer), {{schema}}.amend(bigint, bytea, text, jsonb, integer),
                 {{schema}}.amend(bigint, jsonb, text, jsonb, integer), {{schema}}.amend_headers,
-                {{schema}}.pause_operation, {{schema}}.resume_operation, {{schema}}.cancel_operation to %I', r);
+                {{schema}}.pause_operation, {{schema}}.resume_operation, {{schema}}.cancel_operation, {{schema}}.fold_dead_letter_groups to %I', r);
         end if;
         if r = app then
             execute format('grant insert, update, delete on {{schema}}.parked_resources, {{schema}}.parked_events, {{schema}}.closed_gates to %I', r);
