@@ -85,7 +85,6 @@ func TestRightsOfTheRoles(t *testing.T) {
 		"select {{schema}}.change_operation(1, 'pause', 'r')":                         {},
 		"select {{schema}}.amend_letter(1, 'x', true, null, 'r', null)":               {},
 		"update {{schema}}.operations set state = 'running'":                          {},
-		"select {{schema}}.pause_consumer('orders', 'r')":                             {app, operator},
 		"select {{schema}}.resume_consumer('orders', 'r')":                            {app, operator},
 		"select * from {{schema}}.pauses":                                             {app, operator, viewer},
 		"select {{schema}}.as_json(value) from {{schema}}.dead_letters":               {app, operator, viewer},
