@@ -35,7 +35,7 @@ func logOfWords(words string, more ...verify.Entry) []verify.Entry {
 
 func found(log []verify.Entry, tiers map[verify.Position]string) *findings {
 	f := &findings{byTier: map[string]int{}}
-	f.add(log, tiers)
+	f.add(log, tiers, nil)
 	return f
 }
 
