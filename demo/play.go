@@ -27,7 +27,7 @@ func (d *demo) play(ctx context.Context) error {
 	}
 	g.Go(func() error { return d.changeMembers(playing) })
 	g.Go(func() error {
-		return d.settle(playing, d.scenario.produce+settleTimeout, func(now look) bool {
+		return d.settle(playing, d.scenario.produce+settleTimeout, func(look) bool {
 			return int(d.produced.Load()) == len(d.scenario.events) && len(d.fleet.running()) == firstMembers
 		})
 	})
