@@ -27,7 +27,7 @@ from {{schema}}.dead_letters d
 where d.consumer = $1`
 
 const versionsSQL = `
-select d.topic, d.partition, d.source_offset, v.made_at, v.key, v.value, v.headers_raw, v.timestamp_ms
+select d.topic, d.partition, d.source_offset, v.made_at, v.key, v.value, v.headers_raw, v.timestamp_ms, d.resource
 from {{schema}}.dead_letter_versions v join {{schema}}.dead_letters d on d.id = v.letter_id
 where d.consumer = $1 and v.version > 0
 order by v.made_at, v.version`
@@ -97,9 +97,13 @@ func (r *Run) letters(ctx context.Context, tx pgx.Tx, found *Evidence) (became [
 func (r *Run) versions(ctx context.Context, tx pgx.Tx, _ *Evidence) (became []verify.Entry, err error) {
 	e := verify.Entry{Kind: verify.KindAmended}
 	var event layby.Event
-	var headers []byte
+	var headers, resource []byte
 	var ms *int64
 	var wrong error
+	sum := r.Sum
+	if sum == nil {
+		sum = Sum
+	}
 	err = r.each(ctx, tx, versionsSQL, []any{r.Consumer.Group}, func() {
 		event.Timestamp = time.Time{}
 		if ms != nil {
@@ -108,9 +112,10 @@ func (r *Run) versions(ctx context.Context, tx pgx.Tx, _ *Evidence) (became []ve
 		var err error
 		event.Headers, err = columns.DecodeHeaders(headers)
 		wrong = errors.Join(wrong, err)
-		e.Sum = Sum(&event)
+		event.Resource = string(resource)
+		e.Sum = sum(&event)
 		became = append(became, e)
-	}, &e.Topic, &e.Partition, &e.Offset, &e.At, &event.Key, &event.Value, &headers, &ms)
+	}, &e.Topic, &e.Partition, &e.Offset, &e.At, &event.Key, &event.Value, &headers, &ms, &resource)
 	return became, errors.Join(err, wrong)
 }
 
