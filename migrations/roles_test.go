@@ -80,6 +80,8 @@ func TestRightsOfTheRoles(t *testing.T) {
 		"select {{schema}}.pause_operation(id, 'r') from {{schema}}.operations":       {app, operator},
 		"select {{schema}}.cancel_operation(id, 'r') from {{schema}}.operations":      {app, operator},
 		"select * from {{schema}}.operation_progress":                                 {app, operator, viewer},
+		"select {{schema}}.ask_letters('replay', '{1}', 'r')":                         {app, operator},
+		"select {{schema}}.cannot_act('replay', 'dead', 'hold', true)":                {app, operator, viewer},
 		"select {{schema}}.steer_operations()":                                        {app},
 		"select {{schema}}.this_operation('r')":                                       {},
 		"select {{schema}}.change_operation(1, 'pause', 'r')":                         {},

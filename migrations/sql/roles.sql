@@ -21,9 +21,9 @@ begin
         execute format('revoke all on all functions in schema {{schema}} from %I', r);
         execute format('grant usage on schema {{schema}} to %I', r);
         execute format('grant select on all tables in schema {{schema}} to %I', r);
-        execute format('grant execute on function {{schema}}.as_text, {{schema}}.as_json, {{schema}}.understood_from, {{schema}}.correlation_id to %I', r);
+        execute format('grant execute on function {{schema}}.as_text, {{schema}}.as_json, {{schema}}.understood_from, {{schema}}.correlation_id, {{schema}}.cannot_act to %I', r);
         if r in (app, operator) then
-            execute format('grant execute on function {{schema}}.replay, {{schema}}.discard, {{schema}}.advance,
+            execute format('grant execute on function {{schema}}.replay, {{schema}}.discard, {{schema}}.advance, {{schema}}.ask_letters,
                 {{schema}}.hold(text, text, text, integer), {{schema}}.hold(text, bytea, text, integer),
                 {{schema}}.release(text, text, text, integer), {{schema}}.release(text, bytea, text, integer), {{schema}}.rewind,
                 {{schema}}.pause_consumer, {{schema}}.resume_consumer,
