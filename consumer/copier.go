@@ -68,7 +68,6 @@ func (k *copier) run(ctx context.Context) {
 }
 
 func (k *copier) options() []kgo.Opt {
-	answer := min(max(k.c.cfg.ProduceTimeout, time.Second), copyTimeout)
 	return []kgo.Opt{
 		// A record's partition is that of the letter, where the topic has so many.
 		kgo.RecordPartitioner(kgo.BasicConsistentPartitioner(func(string) func(*kgo.Record, int) int {
@@ -77,11 +76,21 @@ func (k *copier) options() []kgo.Opt {
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.DisableIdempotentWrite(), // a second copy is allowed; a sequence that broke would hold up all others
 		kgo.ProducerLinger(0),
-		kgo.ProduceRequestTimeout(answer),
-		kgo.RecordDeliveryTimeout(answer),
+		kgo.ProduceRequestTimeout(k.timeout()),
 		kgo.ProducerBatchMaxBytes(copyLargest),
 		kgo.BrokerMaxWriteBytes(copyRequest),
 	}
+}
+
+// timeout bounds a produce. The client's own limit of a delivery does not do: it counts from the record's timestamp, which is the
+// event's.
+func (k *copier) timeout() time.Duration { return min(max(k.c.cfg.ProduceTimeout, time.Second), copyTimeout) }
+
+// send appends records and waits for the answers.
+func (k *copier) send(ctx context.Context, records ...*kgo.Record) kgo.ProduceResults {
+	ctx, cancel := context.WithTimeout(ctx, k.timeout())
+	defer cancel()
+	return k.client.ProduceSync(ctx, records...)
 }
 
 // round makes all copies that wait. What the broker refuses for itself stays, and is no reason to end before the others.
@@ -144,7 +153,7 @@ func (k *copier) produce(ctx context.Context, page []dls.Copy) (made []dls.Copy,
 		at[records[i]] = i
 	}
 	full, part := 0, 0
-	for _, r := range k.client.ProduceSync(ctx, records...) {
+	for _, r := range k.send(ctx, records...) {
 		c := &page[at[r.Record]]
 		cut := false
 		failed := r.Err
@@ -174,7 +183,7 @@ func (k *copier) produce(ctx context.Context, page []dls.Copy) (made []dls.Copy,
 // alone appends one copy in a batch of its own: as it is, at the time of now, or shortened.
 func (k *copier) alone(ctx context.Context, c *dls.Copy) (cut bool, err error) {
 	for _, form := range []form{whole, undated, cutShort} {
-		if err = k.client.ProduceSync(ctx, k.record(c, form)).FirstErr(); !forGood(err) {
+		if err = k.send(ctx, k.record(c, form)).FirstErr(); !forGood(err) {
 			return form == cutShort, err
 		}
 	}
