@@ -73,9 +73,6 @@ func (l *line) checkTimes() error {
 			times = append(times, *at)
 		}
 	}
-	for i := range l.Attempts {
-		times = append(times, l.Attempts[i].Started)
-	}
 	for i := range l.Versions {
 		times = append(times, l.Versions[i].Made)
 	}
@@ -85,6 +82,11 @@ func (l *line) checkTimes() error {
 	for _, at := range times {
 		if at.IsZero() || !columns.Time(at).Equal(at) {
 			return fmt.Errorf("a time is missing or out of range: %v", at)
+		}
+	}
+	for i := range l.Attempts { // that of one whose start nobody knows is in the year 1
+		if at := l.Attempts[i].Started; !columns.Time(at).Equal(at) {
+			return fmt.Errorf("the time of attempt %d is out of range: %v", l.Attempts[i].Attempt, at)
 		}
 	}
 	return nil
@@ -182,7 +184,7 @@ func (l *line) row() *importRow {
 		Topic: columns.Text(l.Topic, 0), TopicID: l.TopicID, Offset: l.Offset, LeaderEpoch: l.LeaderEpoch, Type: columns.Text(l.Type, columns.Indexed),
 		State: l.State, Policy: l.Policy, Attempt: l.Attempt, Deaths: l.Deaths, Version: l.Version,
 		Class: columns.Text(l.Class, columns.Indexed), Text: columns.Text(l.Text, columns.LongText), Chain: make([]string, len(l.Chain)),
-		Details: cleaned(l.Details, 0), Stack: cleaned(l.Stack, columns.LongText), Instance: cleaned(l.Instance, 0),
+		Details: cleaned(l.Details, 0), Stack: cleaned(l.Stack, columns.LongText), Instance: cleaned(l.Instance, columns.Indexed),
 		Fingerprint: columns.Text(l.Fingerprint, columns.Indexed), FirstFailed: l.FirstFailed, Failed: l.Failed, Settled: l.Settled, Erased: l.Erased,
 		HasBytes: l.HasBytes, Key: l.Key, Value: l.Value, Headers: rawJSON(columns.ReadableHeaders(headers)), HeadersRaw: columns.EncodeHeaders(headers),
 		Timestamp: l.Timestamp, Attempts: make([]lineAttempt, len(l.Attempts)), Versions: []importVersion{}, Earlier: make([]earlierDeath, len(l.Earlier)),
@@ -211,7 +213,7 @@ func (l *line) row() *importRow {
 	}
 	for i, a := range l.Attempts {
 		a.Tier, a.Class, a.Text = columns.Text(a.Tier, 0), columns.Text(a.Class, columns.Indexed), columns.Text(a.Text, columns.LongText)
-		a.Stack, a.Instance = cleaned(a.Stack, columns.LongText), cleaned(a.Instance, 0)
+		a.Stack, a.Instance = cleaned(a.Stack, columns.LongText), cleaned(a.Instance, columns.Indexed)
 		r.Attempts[i] = a
 	}
 	for _, v := range l.Versions {
@@ -221,7 +223,7 @@ func (l *line) row() *importRow {
 		})
 	}
 	for i, d := range l.Earlier {
-		d.Class, d.Text, d.Instance = columns.Text(d.Class, columns.Indexed), columns.Text(d.Text, columns.LongText), cleaned(d.Instance, 0)
+		d.Class, d.Text, d.Instance = columns.Text(d.Class, columns.Indexed), columns.Text(d.Text, columns.LongText), cleaned(d.Instance, columns.Indexed)
 		r.Earlier[i] = d
 	}
 	return r
