@@ -44,7 +44,7 @@ func TestRightsOfTheRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(tables) != 15 {
+	if err != nil || len(tables) != 16 {
 		t.Fatalf("tables %v, %v", tables, err)
 	}
 	app, viewer, operator := schema+"_app", schema+"_viewer", schema+"_operator"
@@ -96,6 +96,13 @@ func TestRightsOfTheRoles(t *testing.T) {
 		"select * from {{schema}}.parked":                                             {app, operator, viewer},
 		"select {{schema}}.fold_dead_letter_groups()":                                 {app, operator},
 		"select {{schema}}.recount_dead_letter_groups()":                              {},
+		"select {{schema}}.import_letters('[]', 'r')":                                 {app, operator},
+		"select {{schema}}.finish_operations(0, 0, 1)":                                {app},
+		"select {{schema}}.purge_letters('orders', '{}', true, '', 1)":                {app},
+		"select {{schema}}.purge_commands('orders', 1, 1)":                            {app},
+		"select {{schema}}.forget_operations('{1}')":                                  {},
+		"delete from {{schema}}.dead_letter_copies":                                   {app},
+		"update {{schema}}.dead_letter_copies set death = 2":                          {},
 		"select {{schema}}.take_partition('o', 0, 'k', gen_random_uuid(), 1, 0, 'i')": {app},
 		"select {{schema}}.resize('o', 1, '{}')":                                      {app},
 		"select {{schema}}.execute_command('orders', 0, 1, 1)":                        {app},
@@ -119,6 +126,25 @@ func TestRightsOfTheRoles(t *testing.T) {
 					want = ""
 				}
 			}
+			if code := try(t, pool, role, Render(sql, schema)); code != want {
+				t.Errorf("%s: %s answers %q, want %q", role, sql, code, want)
+			}
+		}
+	}
+}
+
+func TestWhoMayErase(t *testing.T) {
+	pool, schema := migrated(t)
+	fill(t, pool, schema)
+	run(t, pool, Render(`insert into {{schema}}.dead_letters (consumer, partition, seq, resource, topic, topic_id, source_offset, leader_epoch, event_type,
+			state, policy, attempt, error_class, error_text, fingerprint, has_bytes, settled_at)
+		values ('orders', 0, 2, 'settled', 't', gen_random_uuid(), 1, 0, '', 'healed', 'hold', 1, 'E', 'e', 'f', true, now())`, schema))
+	for _, sql := range []string{
+		"select {{schema}}.erase('settled', 'r')", "select {{schema}}.erase('settled'::bytea, 'r')",
+		"select {{schema}}.erase('orders', 'settled', 'r')", "select {{schema}}.erase('orders', 'settled'::bytea, 'r')",
+		"select {{schema}}.erase_resource(null, 'settled', '', false)",
+	} {
+		for role, want := range map[string]string{schema + "_app": "", schema + "_operator": "", schema + "_viewer": denied} {
 			if code := try(t, pool, role, Render(sql, schema)); code != want {
 				t.Errorf("%s: %s answers %q, want %q", role, sql, code, want)
 			}

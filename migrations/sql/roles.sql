@@ -31,6 +31,8 @@ begin
                 {{schema}}.amend(bigint, text, text, jsonb, integer), {{schema}}.amend(bigint, bytea, text, jsonb, integer),
                 {{schema}}.amend(bigint, jsonb, text, jsonb, integer), {{schema}}.amend_headers,
                 {{schema}}.pause_operation, {{schema}}.resume_operation, {{schema}}.cancel_operation, {{schema}}.fold_dead_letter_groups to %I', r);
+            execute format('grant execute on function {{schema}}.erase(text, text), {{schema}}.erase(bytea, text),
+                {{schema}}.erase(text, text, text), {{schema}}.erase(text, bytea, text), {{schema}}.erase_resource, {{schema}}.import_letters to %I', r);
         end if;
         if r = app then
             execute format('grant insert, update, delete on {{schema}}.parked_resources, {{schema}}.parked_events, {{schema}}.closed_gates to %I', r);
@@ -39,6 +41,8 @@ begin
             execute format('grant insert on {{schema}}.dead_letter_attempts to %I', r);
             execute format('grant execute on function {{schema}}.take_partition, {{schema}}.resize, {{schema}}.fence, {{schema}}.execute_command,
                 {{schema}}.recover_partition, {{schema}}.set_cut, {{schema}}.steer_operations to %I', r);
+            execute format('grant insert, delete on {{schema}}.dead_letter_copies to %I', r);
+            execute format('grant execute on function {{schema}}.finish_operations, {{schema}}.purge_letters, {{schema}}.purge_commands to %I', r);
         end if;
     end loop;
     revoke all on all functions in schema {{schema}} from public;
