@@ -44,7 +44,7 @@ func TestRightsOfTheRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(tables) != 16 {
+	if err != nil || len(tables) != 17 {
 		t.Fatalf("tables %v, %v", tables, err)
 	}
 	app, viewer, operator := schema+"_app", schema+"_viewer", schema+"_operator"
