@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -72,11 +73,11 @@ func (a *app) agreed(question string) error {
 	}
 	fmt.Fprint(a.stderr, question+" [y/N] ")
 	answer, err := bufio.NewReader(a.stdin).ReadString('\n')
-	if err != nil && err != io.EOF { //nolint:errorlint // it is not wrapped
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
-		return conflict(fmt.Errorf("nothing was changed"))
+		return conflict(errors.New("nothing was changed"))
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func (a *app) dlsImport() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		defer from.Close() //nolint:errcheck // it was only read
+		defer from.Close()
 		o.Actor = actor()
 		return a.withLetters(cmd, func(store *dls.Store) error {
 			told := a.newTally()

@@ -84,7 +84,9 @@ func (k *copier) options() []kgo.Opt {
 
 // timeout bounds a produce. The client's own limit of a delivery does not do: it counts from the record's timestamp, which is the
 // event's.
-func (k *copier) timeout() time.Duration { return min(max(k.c.cfg.ProduceTimeout, time.Second), copyTimeout) }
+func (k *copier) timeout() time.Duration {
+	return min(max(k.c.cfg.ProduceTimeout, time.Second), copyTimeout)
+}
 
 // send appends records and waits for the answers.
 func (k *copier) send(ctx context.Context, records ...*kgo.Record) kgo.ProduceResults {

@@ -68,7 +68,7 @@ func TestEraseLeavesNothing(t *testing.T) {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	d := get(t, s, ids[0])
-	if d.HasBytes || d.Event.Key != nil || d.Event.Value != nil || d.Event.Headers != nil || d.Text != "erased" || d.Chain != nil && len(d.Chain) > 0 ||
+	if d.HasBytes || d.Event.Key != nil || d.Event.Value != nil || d.Event.Headers != nil || d.Text != "erased" || len(d.Chain) > 0 ||
 		d.Details != "" || d.Stack != "" || d.Erased.IsZero() || d.Attempts[0].Text != "erased" || d.Attempts[0].Stack != "" || d.State != Discarded || d.Version != 1 {
 		t.Errorf("%+v", d)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -29,11 +30,11 @@ func TestAPlainLineIsRead(t *testing.T) {
 }
 
 func TestHostileLines(t *testing.T) {
-	with := func(old, new string) string {
+	with := func(old, other string) string {
 		if !strings.Contains(plain, old) {
 			t.Fatalf("%s is not in the line", old)
 		}
-		return strings.Replace(plain, old, new, 1)
+		return strings.Replace(plain, old, other, 1)
 	}
 	for text, want := range map[string]string{
 		"":                             "cut off",
@@ -133,7 +134,7 @@ func TestLinesOfAnyLength(t *testing.T) {
 		var got []string
 		for {
 			line, err := in.next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {

@@ -507,12 +507,9 @@ func (e *examination) topics(ctx context.Context, adm *kadm.Client, c *config.Co
 		e.unknown("topics", c.Group, err)
 		return
 	}
-	fine, whole := 0, true
+	whole := true
 	for _, ch := range plan.Changes {
 		if ch.Action == retrytiers.Keep {
-			if !ch.Letters {
-				fine++
-			}
 			continue
 		}
 		whole = false
@@ -524,16 +521,12 @@ func (e *examination) topics(ctx context.Context, adm *kadm.Client, c *config.Co
 		case retrytiers.Alter, retrytiers.Grow:
 			e.say("topics", c.Group, Failed, ch.Topic+": "+ch.Message, "layby topics apply")
 		case retrytiers.Wrong:
-			if ch.Letters {
-				e.say("topics", c.Group, Failed, ch.Topic+": "+ch.Message)
-				continue
-			}
-			e.say("topics", c.Group, Failed, ch.Topic+": "+ch.Message, "remove it if it is nobody's, or use another group")
+			e.say("topics", c.Group, Failed, ch.Topic+": "+ch.Message, "remove it if it is nobody's, or use another name")
 		}
 	}
 	if whole {
 		e.say("topics", c.Group, OK, fmt.Sprintf("%s with equal partitions, %s as they must be",
-			count(len(c.Topics), "source topic", "source topics"), count(fine, "retry topic", "retry topics")))
+			count(len(c.Topics), "source topic", "source topics"), count(len(c.Retry.Tiers), "retry topic", "retry topics")))
 	}
 }
 
