@@ -99,7 +99,7 @@ select rate, canary, stop_above, commands, resources from layby.operation_progre
 select open, healed, discarded from layby.dead_letter_groups;
 select state, healed, died_again, waiting from layby.operation_progress order by id desc limit 1;
 select string_agg(what, ', ' order by at) from layby.timeline where letter_id = `+fmt.Sprint(w.letterOf(orders[1], 1).ID)+`;`)
-	if want := "0|5|1\nrunning|5|0|0\n"; !strings.HasPrefix(out, want) {
+	if want := "0|5|1\nfinished|5|0|0\n"; !strings.HasPrefix(out, want) {
 		t.Errorf("in the end the views say %q, wanted %q", out, want)
 	}
 	for _, happened := range []string{"attempt", "amended", "replay carried out", "healed"} {

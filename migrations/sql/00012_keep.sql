@@ -30,6 +30,28 @@ create index dead_letter_copies_by_partition on {{schema}}.dead_letter_copies (c
 
 comment on table {{schema}}.dead_letter_copies is 'Deaths of which the consumer''s dead_letter_topic has no copy yet.';
 
+-- What is through says so.
+create or replace view {{schema}}.operation_progress as
+select o.id, o.asked_at, o.who, o.actor, o.reason,
+    case when o.state = 'running' and p.commands > 0 and p.waiting = 0 and p.replaying = 0 then 'finished' else o.state end as state, o.note, o.rate, o.canary, o.canary_passed_at, o.stop_above,
+    p.commands, p.resources, p.waiting, p.void, p.cancelled, p.done, p.replaying, p.healed, p.died_again, p.last_at
+from {{schema}}.operations o
+cross join lateral (
+    select count(*)::integer as commands, count(distinct (c.consumer, c.partition, c.resource_hash))::integer as resources,
+        count(*) filter (where c.executed_at is null)::integer as waiting,
+        count(*) filter (where c.result ? 'void' and c.result->>'void' <> 'cancelled')::integer as void,
+        count(*) filter (where c.result->>'void' = 'cancelled')::integer as cancelled,
+        count(*) filter (where c.executed_at is not null and not c.result ? 'void')::integer as done,
+        count(*) filter (where c.kind = 'replay' and not c.result ? 'void' and d.state = 'replaying')::integer as replaying,
+        count(*) filter (where c.kind = 'replay' and not c.result ? 'void' and d.state = 'healed')::integer as healed,
+        count(*) filter (where c.kind = 'replay' and not c.result ? 'void' and d.state in ('dead', 'awaiting correction') and d.failed_at >= c.executed_at)::integer as died_again,
+        max(c.executed_at) as last_at
+    from {{schema}}.commands c left join {{schema}}.dead_letters d on d.id = c.letter_id
+    where c.operation_id = o.id
+) p;
+
+comment on column {{schema}}.operation_progress.state is 'running, paused, stopped because too many died again, cancelled, or finished: nothing of it waits or is being replayed';
+
 -- Every call below is one short transaction on a bounded number of rows, and waits for no other.
 
 -- +goose StatementBegin
@@ -352,6 +374,24 @@ end $$;
 comment on function {{schema}}.import_letters is 'takes in letters of an export; those that are there already stay as they are. Answers the place of each that came, or one row with the place of one that is refused, and then takes in none (used by layby dls import)';
 
 -- +goose Down
+create or replace view {{schema}}.operation_progress as
+select o.id, o.asked_at, o.who, o.actor, o.reason, o.state, o.note, o.rate, o.canary, o.canary_passed_at, o.stop_above,
+    p.commands, p.resources, p.waiting, p.void, p.cancelled, p.done, p.replaying, p.healed, p.died_again, p.last_at
+from {{schema}}.operations o
+cross join lateral (
+    select count(*)::integer as commands, count(distinct (c.consumer, c.partition, c.resource_hash))::integer as resources,
+        count(*) filter (where c.executed_at is null)::integer as waiting,
+        count(*) filter (where c.result ? 'void' and c.result->>'void' <> 'cancelled')::integer as void,
+        count(*) filter (where c.result->>'void' = 'cancelled')::integer as cancelled,
+        count(*) filter (where c.executed_at is not null and not c.result ? 'void')::integer as done,
+        count(*) filter (where c.kind = 'replay' and not c.result ? 'void' and d.state = 'replaying')::integer as replaying,
+        count(*) filter (where c.kind = 'replay' and not c.result ? 'void' and d.state = 'healed')::integer as healed,
+        count(*) filter (where c.kind = 'replay' and not c.result ? 'void' and d.state in ('dead', 'awaiting correction') and d.failed_at >= c.executed_at)::integer as died_again,
+        max(c.executed_at) as last_at
+    from {{schema}}.commands c left join {{schema}}.dead_letters d on d.id = c.letter_id
+    where c.operation_id = o.id
+) p;
+comment on column {{schema}}.operation_progress.state is null;
 drop function {{schema}}.import_letters;
 drop function {{schema}}.erase(text, text, text);
 drop function {{schema}}.erase(text, bytea, text);
