@@ -1,15 +1,10 @@
 package cli
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/layby-go/layby/dls"
 )
@@ -51,7 +46,7 @@ func (a *app) dlsErase() *cobra.Command {
 					return refusal(err)
 				}
 				question := fmt.Sprintf("erase %d dead letters of resource %s? This can't be taken back.", would.Letters, printable(e.Resource))
-				if err := a.agreed(question); err != nil {
+				if err := a.agreed(cmd.Context(), question); err != nil {
 					return err
 				}
 			}
@@ -63,23 +58,6 @@ func (a *app) dlsErase() *cobra.Command {
 		})
 	})
 	return cmd
-}
-
-// agreed asks a person at a terminal, and is an error unless they say yes. Elsewhere --yes is needed.
-func (a *app) agreed(question string) error {
-	file, ok := a.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) { //nolint:gosec // a descriptor
-		return usagef("%s Say so with --yes, or look first with --dry-run", question)
-	}
-	fmt.Fprint(a.stderr, question+" [y/N] ")
-	answer, err := bufio.NewReader(a.stdin).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
-		return conflict(errors.New("nothing was changed"))
-	}
-	return nil
 }
 
 // erasedView is what was erased, in JSON.

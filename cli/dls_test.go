@@ -14,6 +14,13 @@ import (
 // store has 60 letters: of the first one, everything that a terminal could take for a command.
 func store(t *testing.T) (dls func(args ...string) result, ask func(sql string)) {
 	t.Helper()
+	run, ask := storeOf(t)
+	return func(args ...string) result { return run(append([]string{"dls"}, args...)...) }, ask
+}
+
+// storeOf is the same for all commands.
+func storeOf(t *testing.T) (run func(args ...string) result, ask func(sql string)) {
+	t.Helper()
 	opts, pool, schema := database(t)
 	dropRoles(t, pool, schema)
 	if _, err := migrations.Up(t.Context(), pool, schema); err != nil {
@@ -34,7 +41,7 @@ func store(t *testing.T) (dls func(args ...string) result, ask func(sql string))
 			jsonb_build_array(jsonb_build_object('key', 'tenant', 'value', 't' || n % 2), jsonb_build_object('key', 'correlation-id', 'value', 'c-' || n)),
 			timestamptz '2026-01-01' + n * interval '1 hour', timestamptz '2026-01-01' + n * interval '1 hour', (n = 4)::int
 		from generate_series(1, 60) n`)
-	return func(args ...string) result { return try(t, valid, opts, append([]string{"dls"}, args...)...) }, ask
+	return func(args ...string) result { return try(t, valid, opts, args...) }, ask
 }
 
 func TestFindDeadLetters(t *testing.T) {
