@@ -18,6 +18,9 @@ func atTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // a descriptor
 }
 
+// errUnchanged says that a person left everything as it was.
+var errUnchanged = errors.New("nothing was changed")
+
 // agreed asks a person at a terminal, and is an error unless they say yes, also when the context ends before. Elsewhere --yes is
 // needed.
 func (a *app) agreed(ctx context.Context, question string) error {
@@ -37,13 +40,13 @@ func (a *app) agreed(ctx context.Context, question string) error {
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(a.stderr)
-		return fmt.Errorf("nothing was changed: %w", ctx.Err())
+		return fmt.Errorf("%w: %w", errUnchanged, ctx.Err())
 	case r := <-replies:
 		if r.err != nil && !errors.Is(r.err, io.EOF) {
 			return r.err
 		}
 		if answer := strings.ToLower(strings.TrimSpace(r.text)); answer != "y" && answer != "yes" {
-			return conflict(errors.New("nothing was changed"))
+			return conflict(errUnchanged)
 		}
 		return ctx.Err()
 	}

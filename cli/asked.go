@@ -19,7 +19,7 @@ type askedView struct {
 	Operation int64          `json:"operation"`
 	Command   int64          `json:"command,omitempty"`
 	Letters   int            `json:"letters,omitempty"`
-	Version   int            `json:"version,omitempty"`
+	Amended   *amendedView   `json:"amended,omitempty"`
 	Skipped   []skippedView  `json:"skipped,omitempty"`
 	Notes     []string       `json:"notes,omitempty"`
 	Result    *operationView `json:"result,omitempty"`

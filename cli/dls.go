@@ -16,7 +16,7 @@ import (
 
 func (a *app) dlsCommand() *cobra.Command {
 	return group("dls", "Find dead letters, and act on them", a.dlsList(), a.dlsGet(), a.dlsGroups(), a.dlsTimeline(),
-		a.dlsReplay(), a.dlsDiscard(), a.dlsAdvance(), a.dlsErase(), a.dlsExport(), a.dlsImport())
+		a.dlsAmend(), a.dlsSubmit(), a.dlsReplay(), a.dlsDiscard(), a.dlsAdvance(), a.dlsErase(), a.dlsExport(), a.dlsImport())
 }
 
 // withLetters runs a command's code with the store, whose schema is checked.

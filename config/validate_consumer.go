@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -47,6 +48,9 @@ func (v *validator) consumer(path string, c *Consumer) {
 	}
 	for i, topic := range c.Topics {
 		v.topic(item(at("topics"), i), topic, c, i)
+	}
+	for _, eventType := range slices.Sorted(maps.Keys(c.Schemas)) {
+		v.file(child(at("schemas"), eventType), c.Schemas[eventType])
 	}
 	v.membership(path, c)
 	if v.ok(at("breaker.failure_ratio")) && !(c.Breaker.FailureRatio > 0 && c.Breaker.FailureRatio <= 1) {
