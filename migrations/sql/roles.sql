@@ -30,6 +30,11 @@ begin
                 {{schema}}.retry_now(text, text, text, integer), {{schema}}.retry_now(text, bytea, text, integer),
                 {{schema}}.amend(bigint, text, text, jsonb, integer), {{schema}}.amend(bigint, bytea, text, jsonb, integer),
                 {{schema}}.amend(bigint, jsonb, text, jsonb, integer), {{schema}}.amend_headers,
+                {{schema}}.submit(text, text, text, text, jsonb, integer, text), {{schema}}.submit(text, text, bytea, text, jsonb, integer, text),
+                {{schema}}.submit(text, bytea, bytea, text, jsonb, integer, text), {{schema}}.submit_copy,
+                {{schema}}.amend_parked(text, integer, bigint, text, text, jsonb, integer),
+                {{schema}}.amend_parked(text, integer, bigint, bytea, text, jsonb, integer),
+                {{schema}}.amend_parked(text, integer, bigint, jsonb, text, jsonb, integer), {{schema}}.amend_parked_headers,
                 {{schema}}.pause_operation, {{schema}}.resume_operation, {{schema}}.cancel_operation, {{schema}}.fold_dead_letter_groups to %I', r);
         end if;
         if r = app then
@@ -37,7 +42,7 @@ begin
             execute format('grant update (ended_at, handover, clean, version, written_at) on {{schema}}.partitions to %I', r);
             execute format('grant insert, update on {{schema}}.dead_letters to %I', r);
             execute format('grant insert on {{schema}}.dead_letter_attempts to %I', r);
-            execute format('grant execute on function {{schema}}.take_partition, {{schema}}.resize, {{schema}}.fence, {{schema}}.execute_command,
+            execute format('grant execute on function {{schema}}.take_partition, {{schema}}.resize, {{schema}}.fence, {{schema}}.execute_command, {{schema}}.prepare_commands,
                 {{schema}}.recover_partition, {{schema}}.set_cut, {{schema}}.steer_operations to %I', r);
         end if;
     end loop;
