@@ -96,7 +96,7 @@ func TestRightsOfTheRoles(t *testing.T) {
 		"select {{schema}}.recount_dead_letter_groups()":                                                                                    {},
 		"select {{schema}}.take_partition('o', 0, 'k', gen_random_uuid(), 1, 0, 'i')":                                                       {app},
 		"select {{schema}}.resize('o', 1, '{}')":                                                                                            {app},
-		"select {{schema}}.execute_command('orders', 0, 1, 1)":                                                                              {app},
+		"select {{schema}}.execute_commands('orders', 0, '{1}', '{1}')":                                                                              {app},
 		"select {{schema}}.submit('orders', 'k', 'v', 'r')":                                                                                 {app, operator},
 		"select {{schema}}.submit('orders', 'k'::text, 'v'::bytea, 'r')":                                                                    {app, operator},
 		"select {{schema}}.submit('orders', 'k'::bytea, 'v'::bytea, 'r')":                                                                   {app, operator},
