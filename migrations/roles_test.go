@@ -105,6 +105,7 @@ func TestRightsOfTheRoles(t *testing.T) {
 		"update {{schema}}.dead_letter_copies set death = 2":                                                                                {},
 		"select {{schema}}.take_partition('o', 0, 'k', gen_random_uuid(), 1, 0, 'i')":                                                       {app},
 		"select {{schema}}.resize('o', 1, '{}')":                                                                                            {app},
+		"select {{schema}}.execute_command('orders', 0, 1, 1)":                                                                              {app},
 		"select {{schema}}.execute_commands('orders', 0, '{1}', '{1}')":                                                                     {app},
 		"select {{schema}}.ask('replay', 'orders', 0, 'x', 1, 'r')":                                                                         {},
 		"select {{schema}}.ask_letter('replay', 1, 'r')":                                                                                    {},
