@@ -19,7 +19,8 @@ update {{schema}}.commands c set operation_id = o.id, place = 1 from o where c.e
 -- +goose StatementBegin
 create function {{schema}}.execute_commands(in_consumer text, in_partition integer, in_ids bigint[], in_seqs bigint[])
 returns table (command bigint, answer jsonb)
-language plpgsql security definer set search_path = {{schema}}, pg_temp as $$
+-- What was written a moment ago has no statistics yet and looks like one row, which a nested loop would compare with each of the others.
+language plpgsql security definer set search_path = {{schema}}, pg_temp set enable_material = off as $$
 declare
     ids bigint[];
     kinds text[];
@@ -41,7 +42,8 @@ begin
             select u.n, u.seq, c.id, c.kind, c.letter_id, c.resource_hash, count(*) over (partition by c.letter_id) as same,
                 c.executed_at is null and c.kind in ('replay', 'discard', 'advance') as plain
             from unnest(in_ids, in_seqs) with ordinality as u (id, seq, n)
-            join commands c on c.id = u.id and c.consumer = in_consumer and c.partition = in_partition
+            cross join lateral (select * from commands k where k.id = u.id offset 0) c
+            where c.consumer = in_consumer and c.partition = in_partition
         ) o
     ) p where p.together;
 
