@@ -143,7 +143,7 @@ func TestDemoKeepsRunningUntilItsContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ready := make(chan struct{})
-	out := &printed{until: "replay  ", seen: sync.OnceFunc(func() { close(ready) })}
+	out := &printed{until: `-c "select layby.replay(id`, seen: sync.OnceFunc(func() { close(ready) })}
 	code := make(chan int, 1)
 	go func() { code <- run(t, ctx, out, "--orders", "30", "--keep", "--timeline", "") }()
 	select {
