@@ -16,6 +16,8 @@ import (
 //	immediate=N  retries in place
 //	span=N       max_span, in events
 //	lag          a crash may find commits of the tiers as old as the tenure
+//	submit       a wish may be to submit an event
+//	amend        a wish may be to amend an event that waits
 //	suspect      every owner suspects the lane (R13)
 //	grown        earlier events of the resource wait in another partition at first (R12)
 var (
@@ -119,7 +121,9 @@ func parse(t *testing.T, text string) *scope {
 	numbers := map[string]*int{
 		"handovers": &sc.handovers, "mishaps": &sc.mishaps, "immediate": &sc.immediate, "overtakes": &sc.overtakes, "span": &sc.span,
 	}
-	flags := map[string]*bool{"odd": &sc.odd, "away": &sc.away, "lag": &sc.lag, "suspect": &sc.suspect, "grown": &sc.grown}
+	flags := map[string]*bool{"odd": &sc.odd, "away": &sc.away, "lag": &sc.lag, "suspect": &sc.suspect, "grown": &sc.grown,
+		"submit": &sc.submit, "amend": &sc.amend,
+	}
 	for _, p := range parts[1:] {
 		name, n, _ := strings.Cut(p, "=")
 		switch {
