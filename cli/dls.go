@@ -15,7 +15,8 @@ import (
 )
 
 func (a *app) dlsCommand() *cobra.Command {
-	return group("dls", "Look into the dead-letter store", a.dlsList(), a.dlsGet(), a.dlsGroups(), a.dlsTimeline())
+	return group("dls", "Look into the dead-letter store", a.dlsList(), a.dlsGet(), a.dlsGroups(), a.dlsTimeline(),
+		a.dlsErase(), a.dlsExport(), a.dlsImport())
 }
 
 // withLetters runs a command's code with the store, whose schema is checked.

@@ -74,6 +74,8 @@ type Consumer struct {
 	ProduceTimeout   time.Duration   `yaml:"produce_timeout" default:"10s" min:"1ms" doc:"How long a tier's broker may take to acknowledge a record before its bytes go into Postgres instead."`
 	TopicReplication int             `yaml:"topic_replication" default:"0" min:"0" doc:"Replication factor of the tier topics that are created; 0 is the broker's default."`
 	AfterDeadLetter  AfterDeadLetter `yaml:"after_dead_letter" default:"hold" oneof:"hold advance" doc:"Whether events wait behind a dead letter of their resource. One policy, or a map by event type with the key default."`
+	Keep             Keep            `yaml:"keep" default:"720h" doc:"How long dead letters that were healed or discarded are kept, with all that was done to them: a time such as 720h, or forever. One time, or a map by event type with the key default. Open letters and the audit log always stay."`
+	DeadLetterTopic  string          `yaml:"dead_letter_topic" doc:"Topic that gets a copy of each dead letter, in its original bytes with layby- headers. Without it there are no copies."`
 	Workers          int             `yaml:"workers" default:"64" min:"1" doc:"Most handlers that run at the same time."`
 	HandlerTimeout   time.Duration   `yaml:"handler_timeout" default:"30s" min:"1ms" doc:"A handler's context ends after this time."`
 	StuckGrace       time.Duration   `yaml:"stuck_grace" default:"10s" min:"1ms" doc:"A handler that ignores its ended context for this long counts as stuck and is replaced."`
