@@ -304,6 +304,9 @@ func (w *world) executes(c CommandRun) (Execution, error) {
 		return e, fmt.Errorf("command %d is executed, and it does not wait", c.Command.ID)
 	}
 	cmd := pg.commands[i]
+	if w.run != nil {
+		return e, fmt.Errorf("a person's %s is executed while a handler of its resource runs", cmd.Kind)
+	}
 	pg.commands = slices.Delete(pg.commands, i, i+1)
 	l := pg.letterOf(cmd.ev)
 	holds := l != nil && l.hold && pg.letter == l.seq
@@ -356,8 +359,8 @@ func (w *world) executes(c CommandRun) (Execution, error) {
 // submits makes a row of an event that is in no source, with its body in Postgres, behind all that is settled or waits.
 func (w *world) submits(seq int64) (*Row, error) {
 	pg := &w.pg
-	if w.run != nil || w.stuck != nil {
-		return nil, fmt.Errorf("an event is submitted while a handler of its resource runs")
+	if w.stuck != nil {
+		return nil, fmt.Errorf("an event is submitted while a stuck handler of its resource runs")
 	}
 	if !pg.give(seq) {
 		return nil, fmt.Errorf("a submitted event gets seq %d, which was given before, or is beyond the counter, %d", seq, pg.seq)
