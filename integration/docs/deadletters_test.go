@@ -1,7 +1,11 @@
 package docs
 
 import (
+	"maps"
+	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/layby-go/layby/integration/stack"
 )
@@ -67,4 +71,44 @@ ID CONSUMER RESOURCE TYPE STATE POLICY CLASS ERROR DEATHS FAILED AT
 		t.Errorf("%s prints\n%s", finding.text, out)
 	}
 	execute(t, migrated(t), p, split(p.block("sql", "layby.dead_letter_groups"))...)
+	corrected(t, p)
+	valid(t, p.block("yaml", "keep:").text, nil)
+	for _, holds := range []string{"dls erase", "dls export"} {
+		b := p.block("sh", holds)
+		if holds == "dls erase" { // nothing of the resource may still run
+			b = &block{text: strings.ReplaceAll(b.text, "order-17", "order-18")}
+			if _, err := stack.SharedPostgres(t).Connect(t, s.there.Replace(pagePostgres)).Exec(t.Context(),
+				"update layby.dead_letters set state = 'discarded', settled_at = now() where resource_text = 'order-18'"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.run(b)
+	}
+}
+
+// corrected has the page's submissions and corrections be asked for, where an event of order-17 waits.
+func corrected(t *testing.T, p *page) {
+	pool := migrated(t)
+	if _, err := pool.Exec(t.Context(), letters); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, pool, p, split(p.block("sql", "layby.submit("))...)
+	execute(t, pool, p, split(p.block("sql", "layby.amend_parked("))...)
+	asked := map[string]int{}
+	rows, err := pool.Query(t.Context(), "select kind, count(*) from layby.commands where executed_at is null group by kind")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kind string
+	var n int
+	if _, err := pgx.ForEachRow(rows, []any{&kind, &n}, func() error { asked[kind] = n; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]int{"submit": 3, "amend_parked": 2, "retry_now": 1}; !maps.Equal(asked, want) {
+		t.Errorf("the page asks for %v, expected %v", asked, want)
+	}
+	if _, err := pool.Exec(t.Context(), "delete from layby.parked_events; delete from layby.commands; update layby.dead_letters set state = 'discarded', settled_at = now()"); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, pool, p, split(p.block("sql", "layby.erase("))...)
 }
