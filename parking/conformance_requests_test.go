@@ -166,7 +166,26 @@ func (s *scene) prepare(t *rapid.T) {
 		t.Skip("no command")
 	}
 	at := place(s, t)
-	by := s.fence(t, at.Partition)
+	s.prepareFor(t, at, s.fence(t, at.Partition))
+}
+
+// carryOut prepares and executes what waits in a partition, as its owner does.
+func (s *scene) carryOut(t *rapid.T) {
+	at := place(s, t)
+	list := s.requests(t, at, 0)
+	if len(list) == 0 {
+		t.Skip("nothing waits")
+	}
+	owned := s.at[at.Partition]
+	s.prepareFor(t, at, owned)
+	b := &parking.Batch{Place: at, At: owned, Instance: "test", Content: &ordering.Write{}}
+	for _, r := range list {
+		b.Content.Commands = append(b.Content.Commands, ordering.CommandRun{Command: ordering.Command{ID: r.ID}, Seq: rapid.Int64Range(20, 30).Draw(t, "new seq")})
+	}
+	s.apply(t, b)
+}
+
+func (s *scene) prepareFor(t *rapid.T, at parking.Place, by parking.Owned) {
 	var on [2][]parking.Prepared
 	for _, r := range s.requests(t, at, 0) {
 		ids := s.idsOf(0)

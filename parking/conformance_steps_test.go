@@ -44,7 +44,7 @@ func TestTheTwinDoesAsPostgres(t *testing.T) {
 		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"take": s.take, "write": s.write, "write again": s.write, "write more": s.write, "end": s.end, "ask": s.ask, "ask more": s.ask,
-			"execute": s.execute, "submit": s.submit, "amend": s.amend, "prepare": s.prepare, "prepare more": s.prepare, "execute more": s.execute,
+			"execute": s.execute, "submit": s.submit, "amend": s.amend, "prepare": s.prepare, "carry out": s.carryOut, "carry out more": s.carryOut, "execute more": s.execute,
 			"rewind": s.rewind, "recover": s.recover, "ask about it": s.look, "": s.compare,
 		})
 	})
