@@ -132,7 +132,8 @@ func parse(t *testing.T, text string) *scope {
 	numbers := map[string]*int{
 		"handovers": &sc.handovers, "mishaps": &sc.mishaps, "immediate": &sc.immediate, "overtakes": &sc.overtakes, "span": &sc.span,
 	}
-	flags := map[string]*bool{"odd": &sc.odd, "away": &sc.away, "lag": &sc.lag, "suspect": &sc.suspect, "grown": &sc.grown,
+	flags := map[string]*bool{
+		"odd": &sc.odd, "away": &sc.away, "lag": &sc.lag, "suspect": &sc.suspect, "grown": &sc.grown,
 		"submit": &sc.submit, "amend": &sc.amend,
 	}
 	for _, p := range parts[1:] {

@@ -107,7 +107,7 @@ func (w *twin) versions(consumer string) (out []version) {
 	}
 	for _, e := range w.Waiting() {
 		if e.Consumer == consumer {
-			add(fmt.Sprintf("waits in %d", e.Partition), e.Row.Seq, e.Versions)
+			add(fmt.Sprintf("waits in %d", e.Partition), e.Seq, e.Versions)
 		}
 	}
 	for _, l := range w.Letters() {
