@@ -237,10 +237,11 @@ func (s *scene) look(t *rapid.T) {
 	check("bodies", func(db parking.Database) (any, error) {
 		list, err := db.Bodies(t.Context(), at, []int64{1, 2, 3, 4, 5, 6, 20, 21, 22})
 		for seq, e := range list {
+			e.Offset = s.named(e.Offset, map[parking.Database]int{r: 0, w: 1}[db])
 			if time.Since(e.Timestamp) < time.Hour { // of a submitted event: when it was asked for
 				e.Timestamp = time.Time{}
-				list[seq] = e
 			}
+			list[seq] = e
 		}
 		return list, err
 	})
