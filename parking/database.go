@@ -251,6 +251,8 @@ type Batch struct {
 	Tiers    map[string]TierPlace   // likewise
 	Instance string                 // who made the attempts
 	Content  *ordering.Write
+
+	CopyLetters bool // a topic is to get copies of the letters
 }
 
 // Ending ends a tenure.
