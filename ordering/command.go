@@ -31,6 +31,10 @@ func (l *Lane) execute(r *resource) bool {
 		}
 		return true
 	}
+	if l.batch != nil && len(l.batch.Commands) >= maxTogether {
+		l.crowded = append(l.crowded, r)
+		return true
+	}
 	n := l.ready(r, cmds[:min(len(cmds), maxCommands)])
 	if n == 0 {
 		return true
