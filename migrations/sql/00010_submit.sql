@@ -48,6 +48,7 @@ create table {{schema}}.parked_event_versions (
 
 comment on table {{schema}}.parked_event_versions is 'Every version of an amended event that waits; version 0 is the event as it came. They go to its dead letter when it dies, and away when it is settled.';
 
+-- What is written without parentheses is read from left to right, also where C reads << before | and >> before ^.
 -- +goose StatementBegin
 create function {{schema}}.murmur2(data bytea) returns bigint
 language plpgsql immutable strict parallel safe set search_path = {{schema}}, pg_temp as $$
@@ -60,23 +61,23 @@ declare
     k bigint;
 begin
     for i in 0 .. whole / 4 - 1 loop
-        k := get_byte(data, 4 * i) | get_byte(data, 4 * i + 1) << 8 | get_byte(data, 4 * i + 2) << 16
+        k := get_byte(data, 4 * i) | (get_byte(data, 4 * i + 1) << 8) | (get_byte(data, 4 * i + 2) << 16)
             | (get_byte(data, 4 * i + 3)::bigint << 24);
-        k := k * m & low;
-        k := (k # k >> 24) * m & low;
-        h := (h * m & low) # k;
+        k := (k * m) & low;
+        k := ((k # (k >> 24)) * m) & low;
+        h := ((h * m) & low) # k;
     end loop;
     if n > whole + 2 then
-        h := h # get_byte(data, whole + 2) << 16;
+        h := h # (get_byte(data, whole + 2) << 16);
     end if;
     if n > whole + 1 then
-        h := h # get_byte(data, whole + 1) << 8;
+        h := h # (get_byte(data, whole + 1) << 8);
     end if;
     if n > whole then
-        h := (h # get_byte(data, whole)) * m & low;
+        h := ((h # get_byte(data, whole)) * m) & low;
     end if;
-    h := (h # h >> 13) * m & low;
-    return h # h >> 15;
+    h := ((h # (h >> 13)) * m) & low;
+    return h # (h >> 15);
 end $$;
 -- +goose StatementEnd
 
