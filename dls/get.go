@@ -12,9 +12,6 @@ import (
 	"github.com/layby-go/layby/internal/columns"
 )
 
-// ErrNotFound says that there is no such letter.
-var ErrNotFound = errors.New("there is no such dead letter")
-
 // Detail is everything that is known of a dead letter.
 type Detail struct {
 	Letter

@@ -40,3 +40,6 @@ const (
 
 // States are all states, those that wait for somebody first.
 func States() []State { return []State{Dead, Awaiting, Replaying, Healed, Discarded} }
+
+// render fills the schema's name in.
+func (s *Store) render(sql string) string { return migrations.Render(sql, s.schema) }

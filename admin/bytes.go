@@ -1,0 +1,153 @@
+package admin
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"time"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/internal/columns"
+)
+
+// Bytes are bytes in JSON: a text, or {"base64": "..."} where they are none. A nil pointer is null.
+type Bytes []byte
+
+var errBytes = errors.New(`write a text, or bytes as {"base64": "..."}`)
+
+// MarshalJSON writes a text, or an object with the base64 form.
+func (b Bytes) MarshalJSON() ([]byte, error) {
+	if utf8.Valid(b) {
+		return json.Marshal(string(b))
+	}
+	return json.Marshal(map[string][]byte{"base64": b})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (b *Bytes) UnmarshalJSON(data []byte) error {
+	var text string
+	if json.Unmarshal(data, &text) == nil {
+		*b = append(Bytes{}, text...)
+		return nil
+	}
+	var object struct {
+		Base64 *[]byte `json:"base64"`
+	}
+	if json.Unmarshal(data, &object) != nil || object.Base64 == nil {
+		return errBytes
+	}
+	*b = append(Bytes{}, *object.Base64...)
+	return nil
+}
+
+// Schema describes both forms.
+func (Bytes) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{
+		Description: "A text, or bytes in base64 where they are none.",
+		OneOf: []*huma.Schema{
+			{Type: huma.TypeString, Nullable: true},
+			{
+				Type: huma.TypeObject, Required: []string{"base64"}, AdditionalProperties: false,
+				Properties: map[string]*huma.Schema{"base64": {Type: huma.TypeString, ContentEncoding: "base64"}},
+			},
+		},
+	}
+}
+
+var _ huma.SchemaProvider = Bytes{}
+
+// orNull keeps the difference between nil and empty.
+func orNull(b []byte) *Bytes {
+	if b == nil {
+		return nil
+	}
+	v := Bytes(b)
+	return &v
+}
+
+// given is the other way.
+func given(b *Bytes) []byte {
+	if b == nil {
+		return nil
+	}
+	return append([]byte{}, *b...)
+}
+
+// Header is a header of an event.
+type Header struct {
+	Key   string `json:"key"`
+	Value *Bytes `json:"value" doc:"null is not the same as an empty text."`
+}
+
+func viewHeaders(hs []layby.Header) []Header {
+	list := make([]Header, len(hs))
+	for i, h := range hs {
+		list[i] = Header{h.Key, orNull(h.Value)}
+	}
+	return list
+}
+
+func eventHeaders(hs []Header) []layby.Header {
+	list := make([]layby.Header, len(hs))
+	for i, h := range hs {
+		list[i] = layby.Header{Key: h.Key, Value: given(h.Value)}
+	}
+	return list
+}
+
+// utc is a time as JSON can hold it.
+func utc(t time.Time) time.Time { return columns.Time(t).UTC() }
+
+func utcOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = utc(t)
+	return &t
+}
+
+// Value is an event's value, in one of its forms.
+type Value struct {
+	Bytes  int             `json:"bytes" doc:"Its size."`
+	Text   *string         `json:"text,omitempty"`
+	JSON   json.RawMessage `json:"json,omitempty"`
+	Base64 *string         `json:"base64,omitempty"`
+}
+
+// Forms of a value.
+const (
+	asText   = "text"
+	asJSON   = "json"
+	asBase64 = "base64"
+)
+
+// viewValue shows a value in a form, or in base64 when it has not got that. A nil one is null.
+func viewValue(value []byte, as string) *Value {
+	if value == nil {
+		return nil
+	}
+	v := &Value{Bytes: len(value)}
+	switch {
+	case as == asJSON && utf8.Valid(value) && json.Valid(value):
+		v.JSON = value
+	case as == asText && utf8.Valid(value):
+		text := string(value)
+		v.Text = &text
+	default:
+		text := base64.StdEncoding.EncodeToString(value)
+		v.Base64 = &text
+	}
+	return v
+}
+
+// empty is a list that is not null.
+func empty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
