@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/bench/internal/member"
 	"github.com/layby-go/layby/internal/memory"
 )
 
@@ -219,7 +220,7 @@ consumers:
 	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 		return err
 	}
-	if err := start(ctx, file, h); err != nil {
+	if _, err := member.Start(ctx, file, h); err != nil {
 		return err
 	}
 	if count == nil {

@@ -15,11 +15,17 @@ import (
 )
 
 func (a *app) dlsCommand() *cobra.Command {
-	return group("dls", "Look into the dead-letter store", a.dlsList(), a.dlsGet(), a.dlsGroups(), a.dlsTimeline())
+	return group("dls", "Find dead letters, and act on them", a.dlsList(), a.dlsGet(), a.dlsGroups(), a.dlsTimeline(),
+		a.dlsAmend(), a.dlsSubmit(), a.dlsReplay(), a.dlsDiscard(), a.dlsAdvance(), a.dlsErase(), a.dlsExport(), a.dlsImport())
 }
 
 // withLetters runs a command's code with the store, whose schema is checked.
 func (a *app) withLetters(cmd *cobra.Command, f func(store *dls.Store) error) error {
+	return a.withStore(cmd, func(_ *config.Config, store *dls.Store) error { return f(store) })
+}
+
+// withStore is withLetters for code that needs the configuration too.
+func (a *app) withStore(cmd *cobra.Command, f func(cfg *config.Config, store *dls.Store) error) error {
 	return a.withPostgres(cmd.Context(), func(cfg *config.Config, pool *pgxpool.Pool) error {
 		if err := migrations.Check(cmd.Context(), pool, cfg.Postgres.Schema); err != nil {
 			return err
@@ -28,15 +34,24 @@ func (a *app) withLetters(cmd *cobra.Command, f func(store *dls.Store) error) er
 		if err != nil {
 			return usage(err)
 		}
-		err = f(store)
-		switch {
-		case errors.Is(err, dls.ErrNotFound):
-			return notFound(err)
-		case errors.Is(err, dls.ErrFilter):
-			return usage(err)
-		}
-		return err
+		return coded(f(cfg, store))
 	})
+}
+
+// coded gives the exit code that belongs to what the store refuses.
+func coded(err error) error {
+	var has *exitError
+	switch {
+	case errors.As(err, &has):
+		return err
+	case errors.Is(err, dls.ErrNotFound):
+		return notFound(err)
+	case errors.Is(err, dls.ErrConflict):
+		return conflict(err)
+	case errors.Is(err, dls.ErrFilter), errors.Is(err, dls.ErrInvalid), errors.Is(err, dls.ErrTooMany):
+		return usage(err)
+	}
+	return err
 }
 
 func (a *app) dlsList() *cobra.Command {

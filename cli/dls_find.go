@@ -25,7 +25,7 @@ type filterFlags struct {
 }
 
 func addFilterFlags(cmd *cobra.Command) *filterFlags {
-	f := &filterFlags{set: cmd.Flags()}
+	f := &filterFlags{set: pflag.NewFlagSet("filter", pflag.ContinueOnError)}
 	f.set.StringVar(&f.of.Consumer, "consumer", "", "only of this consumer (its group)")
 	f.set.StringVar(&f.resource, "resource", "", "only of this resource")
 	f.set.StringVar(&f.of.Type, "type", "", "only of this event type")
@@ -39,7 +39,14 @@ func addFilterFlags(cmd *cobra.Command) *filterFlags {
 	f.set.StringVar(&f.until, "until", "", "only failed before; likewise")
 	f.set.StringSliceVar(&f.states, "state", nil, "only in one of these states: "+stateNames())
 	f.set.BoolVar(&f.amended, "amended", false, "only amended ones; --amended=false for the others")
+	cmd.Flags().AddFlagSet(f.set)
 	return f
+}
+
+// given says whether any of the flags is.
+func (f *filterFlags) given() (given bool) {
+	f.set.VisitAll(func(flag *pflag.Flag) { given = given || flag.Changed })
+	return given
 }
 
 // filter is what the flags select, or a usage error.

@@ -3,6 +3,8 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,20 @@ import (
 
 // store has 60 letters: of the first one, everything that a terminal could take for a command.
 func store(t *testing.T) (dls func(args ...string) result, ask func(sql string)) {
+	t.Helper()
+	run, ask := storeOf(t)
+	return func(args ...string) result { return run(append([]string{"dls"}, args...)...) }, ask
+}
+
+// storeOf is the same for all commands.
+func storeOf(t *testing.T) (run func(args ...string) result, ask func(sql string)) {
+	t.Helper()
+	opts, ask := storeWith(t)
+	return func(args ...string) result { return try(t, valid, opts, args...) }, ask
+}
+
+// storeWith is the same for a configuration of the test's own.
+func storeWith(t *testing.T) (opts []Option, ask func(sql string)) {
 	t.Helper()
 	opts, pool, schema := database(t)
 	dropRoles(t, pool, schema)
@@ -34,7 +50,16 @@ func store(t *testing.T) (dls func(args ...string) result, ask func(sql string))
 			jsonb_build_array(jsonb_build_object('key', 'tenant', 'value', 't' || n % 2), jsonb_build_object('key', 'correlation-id', 'value', 'c-' || n)),
 			timestamptz '2026-01-01' + n * interval '1 hour', timestamptz '2026-01-01' + n * interval '1 hour', (n = 4)::int
 		from generate_series(1, 60) n`)
-	return func(args ...string) result { return try(t, valid, opts, append([]string{"dls"}, args...)...) }, ask
+	return append(opts, editors{}), ask
+}
+
+// editors gives a program the editors of the test's environment.
+type editors struct{}
+
+func (editors) apply(a *app) {
+	for _, name := range []string{"VISUAL", "EDITOR"} {
+		a.environ = append(a.environ, name+"="+os.Getenv(name))
+	}
 }
 
 func TestFindDeadLetters(t *testing.T) {
@@ -170,21 +195,32 @@ func TestValueOfADeadLetter(t *testing.T) {
 
 // Nothing that came with an event or its error reaches a terminal as anything but text that is seen.
 func TestNothingOfALetterHarmsATerminal(t *testing.T) {
-	dls, ask := store(t)
+	run, ask := acting(t)
 	ask(`insert into {{schema}}.dead_letter_attempts (letter_id, attempt, started_at, took, tier, error_class, error_text, instance)
 		select id, 1, '2026-01-01', interval '1 second', E'\u202e', error_text, error_text, error_text from {{schema}}.dead_letters where seq = 1`)
 	ask(`update {{schema}}.dead_letters set consumer = error_text, event_type = error_text, error_class = error_text, instance = error_text, stack = error_text,
 		error_chain = array[error_text], error_details = error_text, key = convert_to(error_text, 'UTF8'), headers = jsonb_build_array(jsonb_build_object('key', error_text, 'value', error_text))
 		where seq = 1`)
 	ask(`select {{schema}}.discard(id, error_text) from {{schema}}.dead_letters where seq = 1`)
+	ask(`select {{schema}}.hold('orders', convert_to(E'o\u202e\u0085-1', 'UTF8'), error_text, 0) from {{schema}}.dead_letters where id = 1`)
+	ask(`insert into {{schema}}.parked_resources (consumer, partition, resource, held_by) select 'orders', 0, resource, 1 from {{schema}}.dead_letters where id = 1`)
+	ask(`insert into {{schema}}.parked_events (consumer, partition, seq, resource, topic, topic_id, source_offset, leader_epoch, event_type, attempt, spent, tier, due, copy, value, attempts)
+		select 'orders', 0, 200, resource, error_text, gen_random_uuid(), 200, 0, error_text, 0, 0, error_text, now(), 'body', '{"a":1}', jsonb_build_array(
+		jsonb_build_object('error_class', error_text, 'error_text', error_text)) from {{schema}}.dead_letters where id = 1`)
+	mean := filepath.Join(t.TempDir(), "mean")
+	if err := os.WriteFile(mean, []byte("\x1b[31m\u202e\n\u009b31m\u200b\a"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, command := range []string{
-		"list --until 2026-01-01T02:00:00Z", "get 1", "get 1 --value json", "get 1 --value hex", "groups --all", "timeline 1",
+		"dls list --until 2026-01-01T02:00:00Z", "dls get 1", "dls get 1 --value json", "dls get 1 --value hex", "dls groups --all", "dls timeline 1",
+		"dls replay 1 --dry-run", "dls amend 1 --dry-run --header a=b", "dls amend 1 --dry-run --force --file " + mean,
+		"op list", "audit list", "parked list", "parked get o\u202e\u0085-1", "parked amend 200 --partition 0 --dry-run --force --file " + mean,
 	} {
 		for _, output := range []string{"table", "json", "jsonl"} {
-			if output == "jsonl" && strings.HasPrefix(command, "get") {
+			if output == "jsonl" && (strings.Contains(command, "get 1") || strings.Contains(command, "amend")) {
 				continue
 			}
-			r := dls(append(strings.Fields(command), "-o", output)...)
+			r := run(append(strings.Split(command, " "), "-o", output)...)
 			if r.code != exitDone || !strings.Contains(r.stdout, "202e") && !strings.Contains(command, "hex") {
 				t.Errorf("%s -o %s: %+v", command, output, r)
 			}

@@ -44,6 +44,8 @@ type detailView struct {
 
 	Timestamp time.Time       `json:"timestamp,omitzero"`
 	HasBytes  bool            `json:"has_bytes"`
+	Erased    time.Time       `json:"erased_at,omitzero"`
+	Imported  time.Time       `json:"imported_at,omitzero"`
 	Key       *bytesView      `json:"key"`
 	Value     any             `json:"value"`
 	Size      int             `json:"value_bytes"`
@@ -126,6 +128,7 @@ func utcOrZero(t time.Time) time.Time {
 func viewDetail(d *dls.Detail, as valueFormat) detailView {
 	v := detailView{
 		letterView: viewLetter(&d.Letter), Timestamp: utcOrZero(d.Event.Timestamp), HasBytes: d.HasBytes,
+		Erased: utcOrZero(d.Erased), Imported: utcOrZero(d.Imported),
 		Key: bytesOrNull(d.Event.Key), Value: bytesOrNull(d.Event.Value), Size: len(d.Event.Value), Headers: []headerView{},
 		Chain: append([]string{}, d.Chain...), Stack: d.Stack, Attempts: []attemptView{},
 		Behind: behindView{Events: min(d.Behind.Events, dls.BehindCap-1), Exact: d.Behind.Events < dls.BehindCap, First: d.Behind.First},
@@ -181,6 +184,7 @@ func writeDetail(w io.Writer, d *dls.Detail, as valueFormat) error {
 	line("failed at", moment(d.Failed))
 	line("first failed", moment(d.FirstFailed))
 	line("settled at", moment(d.Settled))
+	line("imported at", moment(d.Imported))
 	line("attempt", strconv.Itoa(d.Attempt))
 	line("deaths", strconv.Itoa(d.Deaths))
 	line("class", d.Class)
@@ -197,7 +201,7 @@ func writeDetail(w io.Writer, d *dls.Detail, as valueFormat) error {
 		}
 		writeValue(&b, line, d.Event.Value, as)
 	} else {
-		line("bytes", "could be read from nowhere")
+		line("bytes", noBytes(d))
 	}
 	if len(d.Attempts) > 0 {
 		b.WriteString("\n")
@@ -214,6 +218,14 @@ func writeDetail(w io.Writer, d *dls.Detail, as valueFormat) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// noBytes says why a letter has none.
+func noBytes(d *dls.Detail) string {
+	if d.Erased.IsZero() {
+		return "could be read from nowhere"
+	}
+	return "erased at " + moment(d.Erased)
 }
 
 // writeValue writes a value, in lines of its own where it takes several, and its size.

@@ -44,7 +44,7 @@ func (p *process) members(client []kgo.Opt, handlers []routeHandlers) []*member 
 	for i := range p.cfg.Consumers {
 		m := &member{
 			options: consumer.Options{
-				Config: p.cfg.Consumers[i], Handlers: handlers[i], Kafka: client, Store: p.store, Metrics: p.metrics,
+				Config: p.cfg.Consumers[i], Handlers: handlers[i], Kafka: client, Store: p.store, Letters: p.letters, Metrics: p.metrics,
 				Alone: alone, Interrupted: p.journals.interrupted(i), Logger: p.log,
 			},
 			grace: p.cfg.ShutdownGrace, only: len(p.cfg.Consumers) == 1,

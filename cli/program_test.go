@@ -46,6 +46,12 @@ type result struct {
 // try runs a command line with a configuration file.
 func try(t *testing.T, file string, opts []Option, args ...string) result {
 	t.Helper()
+	return tryIn(t.Context(), t, file, opts, args...)
+}
+
+// tryIn is try in a context that can end.
+func tryIn(ctx context.Context, t *testing.T, file string, opts []Option, args ...string) result {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "layby.yaml")
 	if file != "" {
 		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
@@ -54,7 +60,7 @@ func try(t *testing.T, file string, opts []Option, args ...string) result {
 	}
 	var stdout, stderr bytes.Buffer
 	opts = append([]Option{environment(nil)}, opts...)
-	code := Run(t.Context(), append([]string{"-c", path}, args...), strings.NewReader(""), &stdout, &stderr, opts...)
+	code := Run(ctx, append([]string{"-c", path}, args...), strings.NewReader(""), &stdout, &stderr, opts...)
 	return result{code, strings.ReplaceAll(stdout.String(), path, "layby.yaml"), strings.ReplaceAll(stderr.String(), path, "layby.yaml")}
 }
 

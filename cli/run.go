@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/layby-go/layby/config"
+	"github.com/layby-go/layby/dls"
 	"github.com/layby-go/layby/internal/memory"
 	"github.com/layby-go/layby/parking"
 	"github.com/layby-go/layby/telemetry"
@@ -61,6 +62,7 @@ type process struct {
 	health   *telemetry.Health
 	metrics  *telemetry.Metrics
 	store    *parking.Store
+	letters  *dls.Store
 	journals *journals
 	beside   []Beside
 
@@ -83,6 +85,9 @@ func (a *app) consume(ctx context.Context, cfg *config.Config, pool *pgxpool.Poo
 		return usage(err)
 	}
 	if p.store, err = parking.Open(pool, cfg.Postgres.Schema, parking.Options{Log: p.log}); err != nil {
+		return usage(err)
+	}
+	if p.letters, err = dls.New(pool, cfg.Postgres.Schema); err != nil {
 		return usage(err)
 	}
 	server, err := telemetry.Listen(ctx, cfg.HTTP.Listen, p.health, p.metrics, p.log)

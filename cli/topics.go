@@ -100,6 +100,7 @@ func (a *app) withPlans(ctx context.Context, f func(adm *kadm.Client, plans []co
 func planOf(ctx context.Context, adm *kadm.Client, cfg *config.Config, c *config.Consumer) (consumerPlan, error) {
 	plan, err := retrytiers.MakePlan(ctx, adm, retrytiers.Spec{
 		Group: c.Group, Sources: c.Topics, Tiers: retrytiers.Of(c.Group, c.Retry.Tiers), Replication: c.TopicReplication,
+		DeadLetters: c.DeadLetterTopic,
 		Waiting: func(ctx context.Context, tier string) (int, error) {
 			return waitingIn(ctx, cfg.Postgres, c.Group, tier)
 		},

@@ -67,29 +67,32 @@ type Log struct {
 
 // Consumer is one Kafka consumer group with its source topics, retry tiers, routes and policies.
 type Consumer struct {
-	Group            string          `yaml:"group" required:"true" doc:"Consumer group. The tier topics start with its name."`
-	Topics           []string        `yaml:"topics" required:"true" doc:"Source topics by their exact names. They have equal partition counts."`
-	Start            Start           `yaml:"start" default:"earliest" doc:"Where to begin without committed offsets: earliest, latest, or a time such as 2026-01-31T00:00:00Z."`
-	Isolation        Isolation       `yaml:"isolation" default:"read_committed" oneof:"read_committed read_uncommitted" doc:"Whether records of open or aborted transactions are read."`
-	OnOffsetsLost    OnOffsetsLost   `yaml:"on_offsets_lost" default:"stop" oneof:"stop earliest" doc:"What to do when records were deleted before they were read: stop the partition, or go on at the earliest record."`
-	SessionTimeout   time.Duration   `yaml:"session_timeout" default:"10s" min:"1ms" doc:"After this time without a heartbeat the group gives the partitions to others."`
-	Heartbeat        time.Duration   `yaml:"heartbeat" default:"500ms" min:"1ms" doc:"Time between heartbeats. A rebalance waits for them."`
-	RebalanceTimeout time.Duration   `yaml:"rebalance_timeout" default:"60s" min:"1ms" doc:"How long a rebalance waits for a member. Not below session_timeout."`
-	Ordering         Ordering        `yaml:"ordering" default:"park" oneof:"park block none" doc:"park keeps the order of each resource, block that of the whole partition, none keeps no order."`
-	Resource         Selector        `yaml:"resource" default:"key" doc:"What is kept in order: key, header:<name>, or json:<pointer> into the value."`
-	EventType        Selector        `yaml:"event_type" doc:"Where the event type is: header:<name>, or json:<pointer> into the value. Without it: the header type, then ce_type."`
-	Retry            Retry           `yaml:"retry"`
-	ProduceTimeout   time.Duration   `yaml:"produce_timeout" default:"10s" min:"1ms" doc:"How long a tier's broker may take to acknowledge a record before its bytes go into Postgres instead."`
-	TopicReplication int             `yaml:"topic_replication" default:"0" min:"0" doc:"Replication factor of the tier topics that are created; 0 is the broker's default."`
-	AfterDeadLetter  AfterDeadLetter `yaml:"after_dead_letter" default:"hold" oneof:"hold advance" doc:"Whether events wait behind a dead letter of their resource. One policy, or a map by event type with the key default."`
-	Workers          int             `yaml:"workers" default:"64" min:"1" doc:"Most handlers that run at the same time."`
-	HandlerTimeout   time.Duration   `yaml:"handler_timeout" default:"30s" min:"1ms" doc:"A handler's context ends after this time."`
-	StuckGrace       time.Duration   `yaml:"stuck_grace" default:"10s" min:"1ms" doc:"A handler that ignores its ended context for this long counts as stuck and is replaced."`
-	MaxSpan          MaxSpan         `yaml:"max_span"`
-	WhenFull         WhenFull        `yaml:"when_full" default:"park" oneof:"park pause" doc:"What to do when slow events fill max_span: park them without an attempt, or stop fetching. While every route waits for a dependency, or a person has paused it, fetching stops instead."`
-	Breaker          Breaker         `yaml:"breaker"`
-	Unrouted         Unrouted        `yaml:"unrouted" oneof:"dead_letter skip" doc:"What becomes of an event that no route takes. Required where no route has the type \"*\"."`
-	Routes           []Route         `yaml:"routes" required:"true" doc:"Where events go. The first route with the event's type takes it."`
+	Group            string            `yaml:"group" required:"true" doc:"Consumer group. The tier topics start with its name."`
+	Topics           []string          `yaml:"topics" required:"true" doc:"Source topics by their exact names. They have equal partition counts."`
+	Start            Start             `yaml:"start" default:"earliest" doc:"Where to begin without committed offsets: earliest, latest, or a time such as 2026-01-31T00:00:00Z."`
+	Isolation        Isolation         `yaml:"isolation" default:"read_committed" oneof:"read_committed read_uncommitted" doc:"Whether records of open or aborted transactions are read."`
+	OnOffsetsLost    OnOffsetsLost     `yaml:"on_offsets_lost" default:"stop" oneof:"stop earliest" doc:"What to do when records were deleted before they were read: stop the partition, or go on at the earliest record."`
+	SessionTimeout   time.Duration     `yaml:"session_timeout" default:"10s" min:"1ms" doc:"After this time without a heartbeat the group gives the partitions to others."`
+	Heartbeat        time.Duration     `yaml:"heartbeat" default:"500ms" min:"1ms" doc:"Time between heartbeats. A rebalance waits for them."`
+	RebalanceTimeout time.Duration     `yaml:"rebalance_timeout" default:"60s" min:"1ms" doc:"How long a rebalance waits for a member. Not below session_timeout."`
+	Ordering         Ordering          `yaml:"ordering" default:"park" oneof:"park block none" doc:"park keeps the order of each resource, block that of the whole partition, none keeps no order."`
+	Resource         Selector          `yaml:"resource" default:"key" doc:"What is kept in order: key, header:<name>, or json:<pointer> into the value."`
+	EventType        Selector          `yaml:"event_type" doc:"Where the event type is: header:<name>, or json:<pointer> into the value. Without it: the header type, then ce_type."`
+	Retry            Retry             `yaml:"retry"`
+	ProduceTimeout   time.Duration     `yaml:"produce_timeout" default:"10s" min:"1ms" doc:"How long a tier's broker may take to acknowledge a record before its bytes go into Postgres instead."`
+	TopicReplication int               `yaml:"topic_replication" default:"0" min:"0" doc:"Replication factor of the tier topics that are created; 0 is the broker's default."`
+	AfterDeadLetter  AfterDeadLetter   `yaml:"after_dead_letter" default:"hold" oneof:"hold advance" doc:"Whether events wait behind a dead letter of their resource. One policy, or a map by event type with the key default."`
+	Keep             Keep              `yaml:"keep" default:"720h" doc:"How long dead letters that were healed or discarded are kept, with all that was done to them: a time such as 720h, or forever. One time, or a map by event type with the key default. Open letters and the audit log always stay."`
+	DeadLetterTopic  string            `yaml:"dead_letter_topic" doc:"Topic that gets a copy of each dead letter, in its original bytes with layby- headers. Without it there are no copies."`
+	Schemas          map[string]string `yaml:"schemas" doc:"JSON Schema of the values of event types, a file by type: order.paid: schemas/order.paid.json. An amended value is checked against it."`
+	Workers          int               `yaml:"workers" default:"64" min:"1" doc:"Most handlers that run at the same time."`
+	HandlerTimeout   time.Duration     `yaml:"handler_timeout" default:"30s" min:"1ms" doc:"A handler's context ends after this time."`
+	StuckGrace       time.Duration     `yaml:"stuck_grace" default:"10s" min:"1ms" doc:"A handler that ignores its ended context for this long counts as stuck and is replaced."`
+	MaxSpan          MaxSpan           `yaml:"max_span"`
+	WhenFull         WhenFull          `yaml:"when_full" default:"park" oneof:"park pause" doc:"What to do when slow events fill max_span: park them without an attempt, or stop fetching. While every route waits for a dependency, or a person has paused it, fetching stops instead."`
+	Breaker          Breaker           `yaml:"breaker"`
+	Unrouted         Unrouted          `yaml:"unrouted" oneof:"dead_letter skip" doc:"What becomes of an event that no route takes. Required where no route has the type \"*\"."`
+	Routes           []Route           `yaml:"routes" required:"true" doc:"Where events go. The first route with the event's type takes it."`
 }
 
 // Retry is how a failing event is tried again.

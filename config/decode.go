@@ -183,8 +183,8 @@ func isScalar(t reflect.Type) bool {
 	}
 }
 
-// longForm expands the short form of a value that can be written as one text: a tier's delay, the policy for every
-// event type.
+// longForm expands the short form of a value that can be written as one text: a tier's delay, what holds for every event
+// type.
 func longForm(data any, t reflect.Type) any {
 	switch v := data.(type) {
 	case string:
@@ -192,9 +192,9 @@ func longForm(data any, t reflect.Type) any {
 			return map[string]any{key: v}
 		}
 	case map[string]any:
-		if _, ok := v[defaultPolicyKey]; !ok && t == reflect.TypeFor[AfterDeadLetter]() {
+		if _, ok := v[defaultKey]; !ok && otherwise(t) != "" {
 			v = maps.Clone(v)
-			v[defaultPolicyKey] = string(Hold)
+			v[defaultKey] = otherwise(t)
 			return v
 		}
 	}
@@ -206,8 +206,20 @@ func shortKey(t reflect.Type) string {
 	switch t {
 	case reflect.TypeFor[Tier]():
 		return "delay"
+	}
+	if otherwise(t) != "" {
+		return defaultKey
+	}
+	return ""
+}
+
+// otherwise is what a mapping by event type says of the types that it does not name; empty for other mappings.
+func otherwise(t reflect.Type) string {
+	switch t {
 	case reflect.TypeFor[AfterDeadLetter]():
-		return defaultPolicyKey
+		return string(Hold)
+	case reflect.TypeFor[Keep]():
+		return defaultKeep
 	}
 	return ""
 }

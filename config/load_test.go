@@ -88,7 +88,8 @@ func TestTheDocumentedFileIsValid(t *testing.T) {
 			Tiers:         []Tier{{time.Minute, 1}, {10 * time.Minute, 1}, {time.Hour, 1}},
 			MaxRetryAfter: 24 * time.Hour,
 		},
-		ProduceTimeout: 10 * time.Second, AfterDeadLetter: AfterDeadLetter{"default": Hold}, Workers: 64,
+		ProduceTimeout: 10 * time.Second, AfterDeadLetter: AfterDeadLetter{"default": Hold},
+		Keep: Keep{"default": KeepTime(720 * time.Hour)}, Workers: 64,
 		HandlerTimeout: 30 * time.Second, StuckGrace: 10 * time.Second,
 		MaxSpan: MaxSpan{Events: 100_000, Bytes: 64 << 20}, WhenFull: ParkWhenFull,
 		Breaker:  Breaker{Window: 10 * time.Second, MinCalls: 20, FailureRatio: 0.5, OpenFor: 5 * time.Second},
@@ -113,6 +114,41 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 	c.EventType, c.Unrouted, c.Routes = Selector{}, "", c.Routes[1:]
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("defaults\n got %+v\nwant %+v", got, want)
+	}
+}
+
+func TestHowLongLettersAreKept(t *testing.T) {
+	for text, want := range map[string]Keep{
+		"24h":                                  {"default": KeepTime(24 * time.Hour)},
+		"forever":                              {"default": Forever},
+		"{a: 1h, b: forever}":                  {"default": KeepTime(720 * time.Hour), "a": KeepTime(time.Hour), "b": Forever},
+		"{default: forever, order.viewed: 1s}": {"default": Forever, "order.viewed": KeepTime(time.Second)},
+	} {
+		if got := parse(t, least+"\n    keep: "+text).Consumers[0].Keep; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s is read as %v", text, got)
+		}
+	}
+	for text, want := range map[string]string{
+		"500ms": "too short", "{a: 0s}": "too short", "30d": "write 720h, or forever", "ever": "or forever", "{a: [1h]}": "not a list",
+	} {
+		got := problemsOf(t, least+"\n    keep: "+text)
+		if len(got) != 1 || !strings.Contains(got[0], want) || !strings.Contains(got[0], "consumers[0].keep") {
+			t.Errorf("%s: %q", text, got)
+		}
+	}
+}
+
+func TestTheTopicOfCopiesIsOfItsOwn(t *testing.T) {
+	if got := parse(t, least+"\n    dead_letter_topic: orders.dead").Consumers[0].DeadLetterTopic; got != "orders.dead" {
+		t.Error(got)
+	}
+	for topic, want := range map[string]string{
+		"order-events": "is a source topic of this consumer", "orders.retry.1m": "another purpose", "orders.errors": "another purpose",
+		"a b": "no topic name", "..": "no topic name", strings.Repeat("x", 250): "at most 249",
+	} {
+		if got := problemsOf(t, least+"\n    dead_letter_topic: \""+topic+"\""); len(got) != 1 || !strings.Contains(got[0], want) {
+			t.Errorf("%s: %q", topic, got)
+		}
 	}
 }
 

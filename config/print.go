@@ -29,7 +29,11 @@ func printed(v reflect.Value, secret string) any {
 		}
 	case AfterDeadLetter:
 		if len(short) == 1 {
-			return string(short[defaultPolicyKey])
+			return string(short[defaultKey])
+		}
+	case Keep:
+		if len(short) == 1 {
+			return short.Default().String()
 		}
 	}
 	switch {

@@ -29,6 +29,8 @@ consumers:
     event_type: json:/type
     retry: {tiers: [90s, {delay: 1h, attempts: 3}]}
     after_dead_letter: {order.viewed: advance, "yes": hold}
+    keep: {order.viewed: 24h, "no": forever}
+    dead_letter_topic: orders.dead
     max_span: {bytes: 1500}
     unrouted: skip
     routes: [{type: "null", handler: "true"}]

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -48,6 +49,9 @@ func (v *validator) consumer(path string, c *Consumer) {
 	for i, topic := range c.Topics {
 		v.topic(item(at("topics"), i), topic, c, i)
 	}
+	for _, eventType := range slices.Sorted(maps.Keys(c.Schemas)) {
+		v.file(child(at("schemas"), eventType), c.Schemas[eventType])
+	}
 	v.membership(path, c)
 	if v.ok(at("breaker.failure_ratio")) && !(c.Breaker.FailureRatio > 0 && c.Breaker.FailureRatio <= 1) {
 		v.fail(at("breaker.failure_ratio"), "%v is out of range: write a share above 0 and up to 1, such as 0.5", c.Breaker.FailureRatio)
@@ -60,6 +64,9 @@ func (v *validator) consumer(path string, c *Consumer) {
 			"write fewer, what heals later is for the tiers", in.Max, in.Backoff, maxInPlace)
 	}
 	v.tiers(at("retry.tiers"), c.Retry.Tiers)
+	if c.DeadLetterTopic != "" {
+		v.deadLetterTopic(at("dead_letter_topic"), c)
+	}
 	v.policies(path, c)
 	v.routes(path, c)
 }
@@ -81,6 +88,24 @@ func (v *validator) topic(path, topic string, c *Consumer, i int) {
 		v.fail(path, "%q is a topic that Layby itself writes for the group %s: write the topics of your events only", topic, own)
 	case slices.Index(c.Topics, topic) < i:
 		v.fail(path, "%q is listed twice: remove one", topic)
+	}
+}
+
+// deadLetterTopic checks the name of the topic of copies: nobody reads or writes it for another purpose here.
+func (v *validator) deadLetterTopic(path string, c *Consumer) {
+	topic := c.DeadLetterTopic
+	if !v.ok(path) {
+		return
+	}
+	switch group := own(topic, v.cfg.Consumers); {
+	case topic == "." || topic == "..", !topicName.MatchString(topic):
+		v.fail(path, "%q is no topic name: write letters, digits, dots, _ and -", topic)
+	case len(topic) > maxTopic:
+		v.fail(path, "has %d characters: Kafka's topic names have at most %d", len(topic), maxTopic)
+	case group != "":
+		v.fail(path, "%q is a topic that Layby writes for another purpose, for the group %s: write another name", topic, group)
+	case slices.Contains(c.Topics, topic):
+		v.fail(path, "%q is a source topic of this consumer: its dead letters would come back to it", topic)
 	}
 }
 

@@ -67,14 +67,56 @@ const (
 // AfterDeadLetter maps event types to policies. Its key "default" is for every other type and always there.
 type AfterDeadLetter map[string]Policy
 
-const defaultPolicyKey = "default"
+// defaultKey is for the event types that a mapping by event type does not name.
+const defaultKey = "default"
 
 // For returns the policy of an event type.
 func (a AfterDeadLetter) For(eventType string) Policy {
 	if p, ok := a[eventType]; ok {
 		return p
 	}
-	return a[defaultPolicyKey]
+	return a[defaultKey]
+}
+
+// Keep maps event types to how long their settled letters are kept. Its key "default" is for every other type and always there.
+type Keep map[string]KeepTime
+
+const defaultKeep = "720h"
+
+// Default is the time of the event types that have none of their own.
+func (k Keep) Default() KeepTime { return k[defaultKey] }
+
+// KeepTime is how long something is kept, or Forever.
+type KeepTime time.Duration
+
+// Forever is the time of what is never purged.
+const Forever KeepTime = math.MaxInt64
+
+const forever = "forever"
+
+// UnmarshalText reads a duration of a second or more, or forever.
+func (k *KeepTime) UnmarshalText(text []byte) error {
+	if string(text) == forever {
+		*k = Forever
+		return nil
+	}
+	d, err := parseDuration(string(text))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w, or forever", err)
+	case d < time.Second:
+		return fmt.Errorf("%s is too short: write 1s or more, or forever", text)
+	}
+	*k = KeepTime(d)
+	return nil
+}
+
+// String returns the form that UnmarshalText reads.
+func (k KeepTime) String() string {
+	if k == Forever {
+		return forever
+	}
+	return formatDuration(time.Duration(k))
 }
 
 // Tier is one delay of the retry ladder.

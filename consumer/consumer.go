@@ -20,6 +20,7 @@ import (
 	"github.com/layby-go/layby/config"
 	"github.com/layby-go/layby/consumer/internal/group"
 	"github.com/layby-go/layby/consumer/internal/pool"
+	"github.com/layby-go/layby/dls"
 	"github.com/layby-go/layby/ordering"
 	"github.com/layby-go/layby/parking"
 	"github.com/layby-go/layby/retrytiers"
@@ -36,6 +37,8 @@ type Options struct {
 	Kafka []kgo.Opt
 	// Store keeps what is parked.
 	Store *parking.Store
+	// Letters is the dead-letter store of the same schema. Without it nothing is purged, and dead_letter_topic is refused.
+	Letters *dls.Store
 	// Metrics, if set, is told what happens.
 	Metrics *telemetry.Metrics
 	// Alone is shared by the consumers of a process; nil for the only one.
@@ -99,6 +102,9 @@ type Consumer struct {
 func New(o Options) (*Consumer, error) {
 	if o.Store == nil {
 		return nil, fmt.Errorf("consumer %s: no Postgres store", o.Config.Group)
+	}
+	if o.Letters == nil && o.Config.DeadLetterTopic != "" {
+		return nil, fmt.Errorf("consumer %s: dead_letter_topic needs the dead-letter store", o.Config.Group)
 	}
 	if len(o.Handlers) != len(o.Config.Routes) {
 		return nil, fmt.Errorf("consumer %s: %d handlers for %d routes", o.Config.Group, len(o.Handlers), len(o.Config.Routes))
@@ -190,6 +196,8 @@ func (c *Consumer) Run(ctx context.Context, grace time.Duration) error {
 	run(c.watch)
 	run(c.auditor.run)
 	run(c.followGrowth)
+	run(newJanitor(c).run)
+	run(newCopier(c).run)
 	failed := make(chan error, 1)
 	run(func(ctx context.Context) { failed <- c.group.Run(ctx) })
 

@@ -61,11 +61,12 @@ type lane struct {
 		results  []ordering.Result // of handlers that ended while the lease had lapsed
 		returned []*ordering.Work  // stuck handlers that came back behind them
 	}
-	asked parking.Turn // the last command that was read when more may be behind it; pollCommands' own
-	again bool         // it is being let go to be acquired again; guarded by the consumer's mu
-	leave *once
-	over  *once
-	waits struct {
+	asked    parking.Turn // the last command that was read when more may be behind it; pollCommands' own
+	requests requests     // to be prepared; pollCommands' own
+	again    bool         // it is being let go to be acquired again; guarded by the consumer's mu
+	leave    *once
+	over     *once
+	waits    struct {
 		sync.Mutex
 		paused string // for what its topics are not fetched
 		grown  bool   // they are read up to their cuts
@@ -163,7 +164,7 @@ func (c *Consumer) newLane(partition int32) *lane {
 		c: c, partition: partition, holding: c.group.Tenure(partition), ctx: ctx, cancel: cancel,
 		log: c.log.With(slog.Int("partition", int(partition))),
 		box: newMailbox(), writes: make(chan *ordering.Write, 1), reads: newQueue[ordering.Read](), cache: newCopyCache(),
-		acquired: make(chan struct{}), idle: make(chan struct{}), leave: newOnce(), over: newOnce(),
+		requests: requests{done: map[int64]struct{}{}}, acquired: make(chan struct{}), idle: make(chan struct{}), leave: newOnce(), over: newOnce(),
 	}
 }
 

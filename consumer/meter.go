@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/plugin/kprom"
 
 	"github.com/layby-go/layby/consumer/internal/pool"
+	"github.com/layby-go/layby/dls"
 	"github.com/layby-go/layby/ordering"
 	"github.com/layby-go/layby/telemetry"
 )
@@ -69,6 +70,27 @@ func (m *meter) partition(number int32, st *Status) {
 		}
 		p.SetState(string(st.State), reason)
 		p.SetSuspect(st.Suspect)
+	}
+}
+
+func (m *meter) purged(p dls.Purged) {
+	if m.to != nil {
+		m.to.AddPurged("letters", p.Letters)
+		m.to.AddPurged("commands", p.Commands)
+		m.to.AddPurged("operations", p.Operations)
+	}
+}
+
+// The results of copies of dead letters.
+const (
+	copied    = "copied"
+	shortened = "shortened"
+	notCopied = "failed"
+)
+
+func (m *meter) copies(result string, n int) {
+	if m.to != nil && n > 0 {
+		m.to.AddCopies(result, n)
 	}
 }
 

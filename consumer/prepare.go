@@ -151,14 +151,17 @@ func (c *Consumer) provision(ctx context.Context) error {
 	}
 	spec := retrytiers.Spec{
 		Group: c.cfg.Group, Sources: c.cfg.Topics, Tiers: retrytiers.Of(c.cfg.Group, c.cfg.Retry.Tiers),
-		Replication: c.cfg.TopicReplication,
-		Waiting:     func(ctx context.Context, tier string) (int, error) { return c.store.WaitingIn(ctx, c.cfg.Group, tier) },
+		Replication: c.cfg.TopicReplication, DeadLetters: c.cfg.DeadLetterTopic,
+		Waiting: func(ctx context.Context, tier string) (int, error) { return c.store.WaitingIn(ctx, c.cfg.Group, tier) },
 	}
 	plan, err := retrytiers.MakePlan(ctx, adm, spec)
 	if err != nil {
 		return err
 	}
 	for _, ch := range plan.Changes {
+		if ch.Letters && ch.Action == retrytiers.Wrong {
+			return fmt.Errorf("dead_letter_topic %s does not fit: %s", ch.Topic, ch.Message)
+		}
 		if ch.Action == retrytiers.Grow && c.mayGrow(ctx, ch) {
 			c.log.LogAttrs(ctx, slog.LevelWarn, "a retry topic has fewer partitions than the source topics, which grew: `layby topics apply` gives it more",
 				slog.String("topic", ch.Topic), slog.Int("has", int(ch.Has)), slog.Int("needs", int(ch.Partitions)))
@@ -179,6 +182,9 @@ func (c *Consumer) provision(ctx context.Context) error {
 		c.metrics.grown(topic, 0)
 	}
 	for _, ch := range plan.Changes {
+		if ch.Letters {
+			continue
+		}
 		c.auditor.keeps(ch.Topic, ch.Retention)
 		if ch.Action == retrytiers.Orphan || ch.Action == retrytiers.Removable {
 			c.tiers = append(c.tiers, retrytiers.Tier{Name: strings.TrimPrefix(ch.Topic, retrytiers.Prefix(c.cfg.Group)), Topic: ch.Topic})

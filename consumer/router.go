@@ -7,6 +7,7 @@ import (
 	"github.com/layby-go/layby/config"
 	"github.com/layby-go/layby/consumer/internal/extract"
 	"github.com/layby-go/layby/ordering"
+	"github.com/layby-go/layby/parking"
 )
 
 // ClassNoResource is the class of an event whose resource can't be extracted.
@@ -77,6 +78,20 @@ func (r *router) route(w *ordering.Work) {
 	if w.Route == noRoute {
 		w.Fault = fault(layby.ClassUnrouted, fmt.Sprintf("no route takes events of the type %.500q", e.Type))
 	}
+}
+
+// unfit says why the new bytes of an amended event don't fit it: they would make it one of another resource.
+func (r *router) unfit(in *parking.Request) string {
+	id, from, err := r.resource.In(&in.Event, in.Event.Value != nil, in.NewHeaders)
+	switch {
+	case !from:
+		return ""
+	case err != nil:
+		return err.Error()
+	case id != in.Resource:
+		return fmt.Sprintf("its resource would be %.200q: it stays %.200q", id, in.Resource)
+	}
+	return ""
 }
 
 // Classifier returns what says of an event, as a consumer of this configuration reads it, which resource it belongs to, and

@@ -124,24 +124,26 @@ func (c *Consumer) pollCommands(ctx context.Context) {
 }
 
 func (ln *lane) fetchCommands(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, commandsEvery)
+	short, cancel := context.WithTimeout(ctx, commandsEvery)
 	defer cancel()
-	list, err := ln.tenure.Commands(ctx, ln.asked, commandsLimit)
+	list, err := ln.tenure.Commands(short, ln.asked, commandsLimit)
 	if err != nil {
 		ln.log.LogAttrs(ctx, slog.LevelDebug, "could not look for commands", slog.Any("error", err))
 		return
+	}
+	first := ln.asked == parking.Turn{}
+	if first {
+		ln.requests.halt = false
 	}
 	// Those that wait for a handler are read again each time; they must not hide the ones behind them.
 	if ln.asked = (parking.Turn{}); len(list) == commandsLimit {
 		ln.asked = list[len(list)-1].Turn
 		ln.c.Notify() // there may be more
+	} else if first {
+		ln.requests.forget(list)
 	}
-	if len(list) > 0 {
-		ln.box.put(func(d *delivery) {
-			for i := range list {
-				d.Commands = append(d.Commands, list[i].Command)
-			}
-		})
+	if ready := ln.ready(ctx, list); len(ready) > 0 {
+		ln.box.put(func(d *delivery) { d.Commands = append(d.Commands, ready...) })
 	}
 }
 

@@ -74,6 +74,7 @@ func (ln *lane) writeFailed(err error) {
 func (ln *lane) key() parking.Lane {
 	return parking.Lane{
 		Consumer: ln.c.cfg.Group, Partition: ln.partition, ClusterID: ln.c.group.ClusterID(), Away: ln.away,
+		CopyLetters: ln.c.cfg.DeadLetterTopic != "",
 	}
 }
 

@@ -16,6 +16,9 @@ const lookTimeout = time.Minute
 // conclude checks the guarantees, prints the summary and, if asked to, leaves everything running until the context ends.
 func (d *demo) conclude(ctx context.Context) error {
 	if !d.opts.Keep {
+		if err := d.mend(ctx); err != nil {
+			return err
+		}
 		// A clean stop is part of the checks: it must not make anything run twice.
 		if err := d.fleet.stop(); err != nil {
 			return err
@@ -51,7 +54,7 @@ func (d *demo) summarize(ctx context.Context) (_ *summary, err error) {
 		return nil, err
 	}
 	s := &summary{
-		scenario: d.scenario, held: last.Held, produce: d.scenario.produce, killed: d.killed, members: d.fleet.size(), timeline: d.opts.Timeline, stopped: !d.opts.Keep,
+		scenario: d.scenario, held: last.Held, produce: d.scenario.produce, killed: d.killed, members: d.fleet.size(), timeline: d.opts.Timeline,
 	}
 	if s.findings, err = d.check(ctx); err != nil {
 		return nil, err
@@ -95,8 +98,8 @@ func (d *demo) draw(f *findings) error {
 func (d *demo) keep(ctx context.Context) error {
 	d.services.mend()
 	var b strings.Builder
-	b.WriteString("\nEverything goes on running until Ctrl-C. The warehouse and the cards are mended now: what they refused succeeds when it is\n" +
-		"replayed.\n\n")
+	b.WriteString("\nEverything goes on running until Ctrl-C. The warehouse takes everything now: what it refused succeeds when it is replayed, and\n" +
+		"so do the others once they are corrected.\n\n")
 	url, program := d.database.server.URL(), d.program()
 	table(&b, [][]string{
 		{"brokers", strings.Join(d.kafka.addresses(), ",")},
@@ -118,9 +121,6 @@ func (d *demo) keep(ctx context.Context) error {
 		return errors.Join(err, ctx.Err())
 	}
 }
-
-// replaySQL runs again what is mended in a demo that goes on. What is broken, or was not weighed, would die once more.
-const replaySQL = "select layby.replay(id, 'mended') from layby.dead_letters where " + deadSQL + " and error_class not in ('InvalidOrder', 'MissingWeight')"
 
 // program is how to call this program from here.
 func (d *demo) program() string {

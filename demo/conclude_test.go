@@ -60,12 +60,19 @@ func TestEachGroupOfLettersHasWhatToDoNext(t *testing.T) {
 	var b strings.Builder
 	s.letters(&b)
 	for _, want := range []string{
-		"5 dead letters left", "3  CardRefused of payments, awaiting correction; 0 events held behind", "ask the customers",
-		"select layby.replay(id, 'new card') from layby.dead_letters where consumer = 'payments' and error_class = 'CardRefused' and state = 'awaiting correction';",
-		"7 events held behind", "line break", "error_class = 'It''s odd'",
+		"5 dead letters left", "3  CardRefused of payments, awaiting correction; 0 events held behind", "the customers are asked",
+		"select layby.amend(id, jsonb_set(layby.as_json(value), '{card}'", "7 events held behind", "line break", "-> the warehouse is told",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("it lacks %q:\n%s", want, b.String())
 		}
+	}
+	for _, g := range s.groups[:1] {
+		if _, sql := g.correction(); !strings.Contains(sql, "error_class = 'CardRefused'") {
+			t.Errorf("it corrects others, too: %s", sql)
+		}
+	}
+	if _, sql := (&letterGroup{Class: "It's odd"}).correction(); sql != "" {
+		t.Errorf("it corrects what is right: %s", sql)
 	}
 }

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -32,7 +33,7 @@ const historySQL = `
 create schema shop;
 comment on schema shop is 'Of the handlers: orders, invoices and payments.';
 create schema demo;
-comment on schema demo is 'Of the demo alone: what was ever parked, kept by a trigger.';
+comment on schema demo is 'Of the demo alone.';
 create table demo.parked_history (
     consumer      text,
     partition     integer,
@@ -40,6 +41,12 @@ create table demo.parked_history (
     tier          text not null,
     primary key (consumer, partition, source_offset)
 );
+comment on table demo.parked_history is 'What was ever parked, kept by a trigger.';
+create table demo.meant (
+    order_id text primary key,
+    value    text not null
+);
+comment on table demo.meant is 'What the values that are no JSON should have been.';
 create function demo.remember() returns trigger language plpgsql as $$
 begin
     insert into demo.parked_history values
@@ -133,6 +140,28 @@ type parkedEvent struct {
 // parked lists every event that was ever parked.
 func (d *database) parked(ctx context.Context) ([]parkedEvent, error) {
 	return all[parkedEvent](ctx, d, `select consumer, partition, source_offset, tier from demo.parked_history`)
+}
+
+// keepMeant keeps what the broken values of the plan should have been, for whoever corrects them.
+func (d *database) keepMeant(ctx context.Context, s *scenario) error {
+	for _, e := range s.events {
+		if e.fate != broken {
+			continue
+		}
+		value, err := json.Marshal(e.order.picked())
+		if err == nil {
+			_, err = d.pool.Exec(ctx, `insert into demo.meant values ($1, $2)`, e.order.id(), string(value))
+		}
+		if err != nil {
+			return fmt.Errorf("keep what %s should have been: %w", e.order.id(), err)
+		}
+	}
+	return nil
+}
+
+// replayed lists the letters that are healed.
+func (d *database) replayed(ctx context.Context) ([]parkedEvent, error) {
+	return all[parkedEvent](ctx, d, `select consumer, partition, source_offset, '' from layby.dead_letters where state = 'healed'`)
 }
 
 // lettersSQL is what people are shown: the dead letters in groups, and how much is held behind each group.

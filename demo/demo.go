@@ -168,6 +168,9 @@ func (d *demo) set(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	if err := d.database.keepMeant(ctx, d.scenario); err != nil {
+		return err
+	}
 	d.screen.say("%s; kfake at %s", d.database.server.Description(), strings.Join(d.kafka.addresses(), ", "))
 	var err error
 	if d.configPath, d.config, err = writeConfig(d.dir, d.kafka.addresses(), d.database.server.URL(), d.services); err != nil {

@@ -27,6 +27,7 @@ type findings struct {
 	inPlace   int // failed, then healed by a retry in place
 	byTier    map[string]int
 	atFirst   int
+	replayed  int         // died, then healed by a replay
 	waited    int         // without a failure of their own: parked, or called when a service was away
 	successes []time.Time // when each event first succeeded
 	healed    []time.Time // the same, of those that had failed before or waited
@@ -36,6 +37,10 @@ type findings struct {
 func (d *demo) check(ctx context.Context) (*findings, error) {
 	f := &findings{byTier: map[string]int{}}
 	parked, err := d.database.parked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	replayed, err := d.database.replayed(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +58,13 @@ func (d *demo) check(ctx context.Context) (*findings, error) {
 				tiers[verify.Position{Topic: g.topic, Partition: p.Partition, Offset: p.Offset}] = p.Tier
 			}
 		}
-		f.add(log, tiers)
+		again := map[verify.Position]bool{}
+		for _, p := range replayed {
+			if p.Consumer == g.group {
+				again[verify.Position{Topic: g.topic, Partition: p.Partition, Offset: p.Offset}] = true
+			}
+		}
+		f.add(log, tiers, again)
 	}
 	slices.SortFunc(f.successes, time.Time.Compare)
 	slices.SortFunc(f.healed, time.Time.Compare)
@@ -109,8 +120,8 @@ func readLog(name string) ([]verify.Entry, error) {
 }
 
 // add checks a group's log, and counts how its events were healed. Tiers has those that were parked at some time, with the
-// tier of their last wait after a failure.
-func (f *findings) add(log []verify.Entry, tiers map[verify.Position]string) {
+// tier of their last wait after a failure, and again those that were dead and are healed.
+func (f *findings) add(log []verify.Entry, tiers map[verify.Position]string, again map[verify.Position]bool) {
 	r := verify.Run(log, verify.Options{Recovery: settleTimeout})
 	f.reports = append(f.reports, r)
 	f.calls, f.events, f.succeeded, f.repeats = f.calls+r.Calls, f.events+r.Events, f.succeeded+r.Succeeded, f.repeats+r.Repeats
@@ -132,6 +143,8 @@ func (f *findings) add(log []verify.Entry, tiers map[verify.Position]string) {
 			f.successes = append(f.successes, e.At)
 			tier, parked := tiers[p]
 			switch {
+			case again[p]:
+				f.replayed++
 			case tier != "":
 				f.byTier[tier]++
 			case failed[p]:

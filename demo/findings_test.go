@@ -33,9 +33,17 @@ func logOfWords(words string, more ...verify.Entry) []verify.Entry {
 	return log
 }
 
+func TestWhatIsHealedByAReplayIsCountedOnce(t *testing.T) {
+	f := &findings{byTier: map[string]int{}}
+	f.add(logOfWords("1- 1+ 2+ 3+"), map[verify.Position]string{position(1): "1s"}, map[verify.Position]bool{position(1): true})
+	if f.replayed != 1 || f.byTier["1s"] != 0 || f.atFirst != 2 || len(f.healed) != 1 {
+		t.Errorf("%+v", f)
+	}
+}
+
 func found(log []verify.Entry, tiers map[verify.Position]string) *findings {
 	f := &findings{byTier: map[string]int{}}
-	f.add(log, tiers)
+	f.add(log, tiers, nil)
 	return f
 }
 

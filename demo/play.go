@@ -26,10 +26,12 @@ func (d *demo) play(ctx context.Context) error {
 		g.Go(func() error { return d.trouble(playing, t) })
 	}
 	g.Go(func() error { return d.changeMembers(playing) })
-	g.Go(func() error { return d.settle(playing) })
-	err := g.Wait()
-	d.screen.clear()
-	return err
+	g.Go(func() error {
+		return d.settle(playing, d.scenario.produce+settleTimeout, func(look) bool {
+			return int(d.produced.Load()) == len(d.scenario.events) && len(d.fleet.running()) == firstMembers
+		})
+	})
+	return g.Wait()
 }
 
 // said is what a service's condition means.
@@ -101,18 +103,18 @@ func (d *demo) until(ctx context.Context, at time.Duration) error {
 	return ctx.Err()
 }
 
-// settle shows how things stand until every event has succeeded, is dead or is held: all is produced and committed, and nothing
-// waits. Running out of time is no error here: the checks say what is missing.
-func (d *demo) settle(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, d.scenario.produce+settleTimeout)
+// settle shows how things stand until every event has succeeded, is dead or is held: all is committed, nothing waits, and done says
+// yes. Running out of time is no error here: the checks say what is missing.
+func (d *demo) settle(ctx context.Context, within time.Duration, done func(look) bool) error {
+	limited, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	err := d.watch(limited, func(now look) bool {
 		d.screen.status(d.describe(now))
-		return int(d.produced.Load()) == len(d.scenario.events) && now.committed == now.records && now.Waiting == 0 && now.Unpublished == 0 &&
-			len(d.fleet.running()) == firstMembers
+		return now.committed == now.records && now.Waiting == 0 && now.Unpublished == 0 && done(now)
 	})
+	d.screen.clear()
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		d.screen.say("Not everything is settled %s after the last event", seconds(settleTimeout))
+		d.screen.say("Not everything is settled after %s", seconds(within))
 		return nil
 	}
 	return err

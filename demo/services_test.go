@@ -114,8 +114,9 @@ func TestTheCatalogueKnowsWhatIsInTheBaskets(t *testing.T) {
 func TestTheBankTakesAPaymentOncePerKey(t *testing.T) {
 	s := plan(40, 1)
 	v := started(t, s)
+	token := ""
 	pay := func(o *order, key string) (int, string) {
-		body := fmt.Sprintf(`{"order":%q,"invoice":"%s/1","amount":{"amount":500,"currency":"EUR"}}`, o.id(), o.id())
+		body := fmt.Sprintf(`{"order":%q,"invoice":"%s/1","amount":{"amount":500,"currency":"EUR"},"card":%q}`, o.id(), o.id(), token)
 		return ask(t, http.MethodPost, v.payments.url()+"/payments", body, "Idempotency-Key", key)
 	}
 	orders := map[card]*order{}
@@ -141,12 +142,12 @@ func TestTheBankTakesAPaymentOncePerKey(t *testing.T) {
 			t.Errorf("asked after %s, the answer is %s, want %s", path, body, want)
 		}
 	}
-	v.mend()
+	token = newCard + "1"
 	if status, body := pay(orders[expiredCard], "b"); status != 402 {
 		t.Errorf("a key whose card was refused is worked on again: %d %s", status, body)
 	}
 	if status, body := pay(orders[expiredCard], "b#1"); status != 200 || !strings.Contains(body, "captured") {
-		t.Errorf("a card that was renewed: %d %s", status, body)
+		t.Errorf("another card: %d %s", status, body)
 	}
 	pay(orders[goodCard], "another key")
 	if got := v.bank.sum(); got != (books{charges: 4, sum: 2000, twice: 1}) {

@@ -26,7 +26,6 @@ type summary struct {
 	killed   int
 	members  int // that were started
 	timeline string
-	stopped  bool
 }
 
 // books sum up what the bank took.
@@ -57,7 +56,8 @@ func (s *summary) text(broken []string) string {
 	}
 	rows = append(rows,
 		[]string{"  waited", thousands(f.waited), "did not fail: waited behind an earlier event of their order, or for a service that was away"},
-		[]string{"dead letters", thousands(s.letterCount()), ""},
+		[]string{"  healed by a replay", thousands(f.replayed), "were dead letters"},
+		[]string{"dead letters", thousands(s.letterCount()), "that are left"},
 		[]string{"held", thousands(s.held), "wait behind a dead letter of their order"},
 		[]string{"parked", thousands(s.parked), "of all these had a row in layby.parked_events at some time"},
 	)
@@ -142,35 +142,19 @@ const exampleWidth = 76
 
 // letters lists the dead letters that are left, with what a person would do about them.
 func (s *summary) letters(b *strings.Builder) {
-	fmt.Fprintf(b, "\n%s left for a person. What one would do next", plural(s.letterCount(), "dead letter"))
-	if s.stopped {
-		b.WriteString(" (make demo KEEP=1 leaves everything running for that)")
+	if len(s.groups) == 0 {
+		return
 	}
-	b.WriteString(":\n")
+	fmt.Fprintf(b, "\n%s left for a person. What one would do next:\n", plural(s.letterCount(), "dead letter"))
 	for _, g := range s.groups {
 		fmt.Fprintf(b, "\n  %s  %s of %s, %s; %s held behind\n", thousands(g.Letters), g.Class, g.Consumer, g.State, plural(g.Behind, "event"))
 		fmt.Fprintf(b, "     %s\n", clip(strings.ReplaceAll(g.Example, "\n", " "), exampleWidth))
-		what, sql := g.next()
+		what, sql := g.correction()
 		fmt.Fprintf(b, "     -> %s\n", what)
-		fmt.Fprintf(b, "        %s\n", sql)
+		if sql != "" {
+			fmt.Fprintf(b, "        %s;\n", strings.ReplaceAll(sql, "\n", "\n        "))
+		}
 	}
-}
-
-// next is what a person would do about a group of dead letters, and the SQL for that.
-func (g *letterGroup) next() (what, sql string) {
-	const statement = "select layby.%s(id, '%s') from layby.dead_letters where consumer = '%s' and error_class = '%s' and state = '%s';"
-	do := func(function, reason string) string {
-		return fmt.Sprintf(statement, function, reason, g.Consumer, strings.ReplaceAll(g.Class, "'", "''"), g.State)
-	}
-	switch g.Class {
-	case "CardRefused":
-		return "ask the customers for another card; once they have given it, run the payments again", do("replay", "new card")
-	case "InvalidOrder":
-		return "have the program that writes these mended, and let the orders go on without them", do("discard", "broken, sent again")
-	case "MissingWeight":
-		return "have the goods weighed and the picking sent again; what is held goes on when these are discarded", do("discard", "weighed, sent again")
-	}
-	return "find out what the warehouse has against them; once it is mended, run them again", do("replay", "mended")
 }
 
 // busiest is the highest number of moments in one second.

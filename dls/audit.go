@@ -2,9 +2,7 @@ package dls
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -166,10 +164,5 @@ func auditResource(resource string) string {
 func (f *AuditFilter) key() string {
 	g := *f
 	g.Since, g.Until = time.Time{}, time.Time{}
-	text, err := json.Marshal(g)
-	if err != nil { // strings and a number
-		return ""
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:4])
+	return keyOf(g)
 }

@@ -81,8 +81,13 @@ func (f *Filter) key() string {
 	g := *f
 	g.Since, g.Until = time.Time{}, time.Time{}
 	g.States = slices.Sorted(slices.Values(f.states()))
-	text, err := json.Marshal(g)
-	if err != nil { // strings, and slices of them
+	return keyOf(g)
+}
+
+// keyOf names a filter: strings, numbers, and slices of them.
+func keyOf(filter any) string {
+	text, err := json.Marshal(filter)
+	if err != nil {
 		return ""
 	}
 	sum := sha256.Sum256(text)

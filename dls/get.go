@@ -16,7 +16,9 @@ import (
 type Detail struct {
 	Letter
 	Event    layby.Event // its latest version; Attempt is the letter's, Token is not set
-	HasBytes bool        // false when the bytes could be read from nowhere
+	HasBytes bool        // false when the bytes could be read from nowhere, or were erased
+	Erased   time.Time   // when a person had its bytes and texts erased; zero if nobody did
+	Imported time.Time   // when it came from an export; zero if it did not
 	Chain    []string    // texts of the wrapped errors, outermost first
 	Details  string      // JSON that the handler gave along, as it came
 	Stack    string      // of a panic
@@ -70,15 +72,22 @@ func (s *Store) get(ctx context.Context, id int64) (*Detail, error) {
 	e := &d.Event
 	var headers []byte
 	var ms *int64
+	var erased, imported *time.Time
 	err = s.pool.QueryRow(ctx, `select key, value, headers_raw, timestamp_ms, has_bytes, error_chain,
-		coalesce(error_details, ''), coalesce(stack, '') from `+s.schema+`.dead_letters where id = $1`, id).
-		Scan(&e.Key, &e.Value, &headers, &ms, &d.HasBytes, &d.Chain, &d.Details, &d.Stack)
+		coalesce(error_details, ''), coalesce(stack, ''), erased_at, imported_at from `+s.schema+`.dead_letters where id = $1`, id).
+		Scan(&e.Key, &e.Value, &headers, &ms, &d.HasBytes, &d.Chain, &d.Details, &d.Stack, &erased, &imported)
 	if err != nil {
 		return nil, err
 	}
 	e.Topic, e.Partition, e.Offset, e.Type, e.Resource, e.Attempt = d.Topic, d.Partition, d.Offset, d.Type, d.Resource, d.Attempt
 	if ms != nil {
 		e.Timestamp = time.UnixMilli(*ms)
+	}
+	if erased != nil {
+		d.Erased = *erased
+	}
+	if imported != nil {
+		d.Imported = *imported
 	}
 	if e.Headers, err = columns.DecodeHeaders(headers); err != nil {
 		return nil, err

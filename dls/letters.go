@@ -42,6 +42,15 @@ type letterRows struct {
 // Letters returns the statement that writes letters of a lane: it removes the rows of their parked events, writes or
 // updates one letter each and their attempts. An event that has a letter dies again: the letter keeps its id.
 func (s *Store) Letters(consumer string, partition int32, instance string, letters []ordering.Letter) (sql string, args []any) {
+	return s.put(consumer, partition, instance, letters, false)
+}
+
+// CopiedLetters is like Letters, and notes that a topic is to get copies of them.
+func (s *Store) CopiedLetters(consumer string, partition int32, instance string, letters []ordering.Letter) (sql string, args []any) {
+	return s.put(consumer, partition, instance, letters, true)
+}
+
+func (s *Store) put(consumer string, partition int32, instance string, letters []ordering.Letter, copied bool) (sql string, args []any) {
 	r := &letterRows{}
 	for i := range letters {
 		r.row(&letters[i], instance)
@@ -53,7 +62,7 @@ func (s *Store) Letters(consumer string, partition int32, instance string, lette
 		r.seq, r.parked, r.resource, r.resourceText, r.topic, r.topicID, r.offset, r.leaderEpoch,
 		r.eventType, r.state, r.policy, r.attempt, r.class, r.text, r.chain, r.details,
 		r.stack, r.fingerprint, r.hasBytes, r.key, r.keyText, r.value, r.headers, r.headersRaw,
-		r.timestamp, r.eventTime, r.attempts,
+		r.timestamp, r.eventTime, r.attempts, copied,
 	}
 }
 

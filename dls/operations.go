@@ -16,7 +16,7 @@ type Operation struct {
 	Who          string // the database user
 	Actor        string // the person, as the application named them
 	Reason       string
-	State        string // running, paused, stopped (too many died again), cancelled
+	State        string // running, paused, stopped (too many died again), cancelled, finished
 	Note         string // why it was stopped, or what a person said last
 	Rate         float64
 	Canary       int        // 0 for none
@@ -41,6 +41,7 @@ const (
 	OperationPaused    = "paused"
 	OperationStopped   = "stopped"
 	OperationCancelled = "cancelled"
+	OperationFinished  = "finished"
 )
 
 // Finished says that nothing of it is to come: all is executed, and what was replayed has healed or died again.

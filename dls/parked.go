@@ -111,14 +111,6 @@ type place struct {
 	Filter    string `json:"f"`
 }
 
-func (f *ParkedFilter) key() string {
-	text, err := json.Marshal(f)
-	if err != nil { // strings
-		return ""
-	}
-	return string(text)
-}
-
 // Parked returns a page of the resources that a filter selects, by consumer and partition, and the cursor of the next page, empty
 // when there is none. A resource keeps its place while others come and go. limit is 50 if 0, at most 1000. A state or a cursor
 // that is none is ErrFilter.
@@ -147,7 +139,7 @@ func (s *Store) Parked(ctx context.Context, f ParkedFilter, after string, limit 
 		}
 		list = list[:limit]
 		end := &list[limit-1]
-		p := place{Consumer: end.Consumer, Partition: end.Partition, Filter: f.key()}
+		p := place{Consumer: end.Consumer, Partition: end.Partition, Filter: keyOf(f)}
 		if err := tx.QueryRow(ctx, "select sha256($1::bytea)", []byte(end.Resource)).Scan(&p.Hash); err != nil {
 			return err
 		}
@@ -181,7 +173,7 @@ func (f *ParkedFilter) rows(st *statement, after string, limit int) (string, err
 		if err != nil || json.Unmarshal(text, &p) != nil {
 			return "", &refusal{ErrFilter, fmt.Sprintf("%q is no cursor: take the one that the page before gave", after)}
 		}
-		if p.Filter != f.key() {
+		if p.Filter != keyOf(f) {
 			return "", &refusal{ErrFilter, "the cursor belongs to a list with another filter: repeat that filter, or begin without a cursor"}
 		}
 		conds = append(conds, "(r.consumer, r.partition, r.resource_hash) > ("+st.arg(columns.Text(p.Consumer, 0))+", "+st.arg(p.Partition)+", "+st.arg(p.Hash)+")")

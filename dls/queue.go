@@ -101,6 +101,7 @@ type Waiting struct {
 	Consumer  string
 	Partition int32
 	Resource  string
+	Version   int         // of its bytes: 0 for the event as it came
 	Event     layby.Event // without key, value and headers when HasBody is false
 }
 
@@ -109,10 +110,10 @@ func (s *Store) Waiting(ctx context.Context, consumer string, partition int32, s
 	w := &Waiting{Consumer: consumer, Partition: partition}
 	q, e := &w.Queued, &w.Event
 	var resource, headers []byte
-	err := s.pool.QueryRow(ctx, s.render("select "+queuedFields+`, e.resource, e.key, e.value, e.headers from {{schema}}.parked_events e
+	err := s.pool.QueryRow(ctx, s.render("select "+queuedFields+`, e.resource, e.version, e.key, e.value, e.headers from {{schema}}.parked_events e
 		where e.consumer = $1 and e.partition = $2 and e.seq = $3`), columns.Text(consumer, 0), partition, seq).Scan(
 		&q.Seq, &q.Topic, &q.Offset, &q.Type, &q.Attempt, &q.Tier, &q.Due, &q.Letter, &q.Class, &q.Text, &q.HasBody, &q.Parked,
-		&resource, &e.Key, &e.Value, &headers)
+		&resource, &w.Version, &e.Key, &e.Value, &headers)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, &refusal{ErrNotFound, fmt.Sprintf("no event of consumer %s waits in partition %d with seq %d", consumer, partition, seq)}
 	}

@@ -105,6 +105,9 @@ func (e *examination) consumer(ctx context.Context, cl *kgo.Client, adm *kadm.Cl
 	for _, t := range tiers {
 		names = append(names, t.Topic)
 	}
+	if c.DeadLetterTopic != "" {
+		names = append(names, c.DeadLetterTopic)
+	}
 	seen, err := look(ctx, cl, names)
 	if err != nil {
 		for _, check := range []string{"rights", "topics", "safety"} {
@@ -224,6 +227,9 @@ func (e *examination) rights(ctx context.Context, cl *kgo.Client, c *config.Cons
 		}
 	}
 	r.lack("--resource-pattern-type prefixed --topic "+word(retrytiers.Prefix(c.Group)), ops)
+	if e.copies(ctx, cl, c, r, seen) {
+		denied = true
+	}
 	may, err := group(ctx, cl, c.Group)
 	if err != nil {
 		r.unknown = append(r.unknown, "the group "+c.Group+" ("+oneLine(err)+")")
@@ -243,6 +249,28 @@ func (e *examination) rights(ctx context.Context, cl *kgo.Client, c *config.Cons
 	if r.count+len(r.unknown) == 0 {
 		e.say("rights", c.Group, OK, "the topics can be read and written, the group can be joined")
 	}
+}
+
+// copies looks at what the user may do with the topic of copies of dead letters. It says that it is not there and creating it is
+// denied.
+func (e *examination) copies(ctx context.Context, cl *kgo.Client, c *config.Consumer, r *rights, seen map[string]*topic) (denied bool) {
+	topic := c.DeadLetterTopic
+	if topic == "" {
+		return false
+	}
+	have := seen[topic]
+	r.need(topic, "--topic "+word(topic), have.may, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribe, kmsg.ACLOperationDescribeConfigs)
+	if have.err == nil {
+		return false
+	}
+	denied, err := e.create(ctx, cl, c, []string{topic}, seen)
+	switch {
+	case err != nil:
+		r.unknown = append(r.unknown, "creating "+topic+" ("+oneLine(err)+")")
+	case denied:
+		r.lack("--topic "+word(topic), []kmsg.ACLOperation{kmsg.ACLOperationCreate})
+	}
+	return denied
 }
 
 // rights are those that are missing, and what is not known.
@@ -465,6 +493,7 @@ func (e *examination) topics(ctx context.Context, adm *kadm.Client, c *config.Co
 	}
 	plan, err := retrytiers.MakePlan(ctx, adm, retrytiers.Spec{
 		Group: c.Group, Sources: c.Topics, Tiers: retrytiers.Of(c.Group, c.Retry.Tiers), Replication: c.TopicReplication,
+		DeadLetters: c.DeadLetterTopic,
 	})
 	switch {
 	case err == nil:
@@ -478,10 +507,9 @@ func (e *examination) topics(ctx context.Context, adm *kadm.Client, c *config.Co
 		e.unknown("topics", c.Group, err)
 		return
 	}
-	fine, whole := 0, true
+	whole := true
 	for _, ch := range plan.Changes {
 		if ch.Action == retrytiers.Keep {
-			fine++
 			continue
 		}
 		whole = false
@@ -493,12 +521,12 @@ func (e *examination) topics(ctx context.Context, adm *kadm.Client, c *config.Co
 		case retrytiers.Alter, retrytiers.Grow:
 			e.say("topics", c.Group, Failed, ch.Topic+": "+ch.Message, "layby topics apply")
 		case retrytiers.Wrong:
-			e.say("topics", c.Group, Failed, ch.Topic+": "+ch.Message, "remove it if it is nobody's, or use another group")
+			e.say("topics", c.Group, Failed, ch.Topic+": "+ch.Message, "remove it if it is nobody's, or use another name")
 		}
 	}
 	if whole {
 		e.say("topics", c.Group, OK, fmt.Sprintf("%s with equal partitions, %s as they must be",
-			count(len(c.Topics), "source topic", "source topics"), count(fine, "retry topic", "retry topics")))
+			count(len(c.Topics), "source topic", "source topics"), count(len(c.Retry.Tiers), "retry topic", "retry topics")))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/config"
 	"github.com/layby-go/layby/consumer/evidence"
 	"github.com/layby-go/layby/verify"
@@ -123,7 +124,7 @@ func (w *world) log(x except, calls []call) []verify.Entry {
 			produced = append(produced, entry)
 		}
 	}
-	found := w.evidence()
+	found := w.evidence(x)
 	found.Committed = slices.DeleteFunc(found.Committed, func(e verify.Entry) bool {
 		return slices.ContainsFunc(w.moves, func(m move) bool { return m.is(&e) })
 	})
@@ -136,13 +137,14 @@ func (w *world) log(x except, calls []call) []verify.Entry {
 }
 
 // evidence is what Kafka and Postgres know of the run.
-func (w *world) evidence() *evidence.Evidence {
+func (w *world) evidence(x except) *evidence.Evidence {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	run := evidence.Run{
 		Consumer: config.Consumer{Group: w.group, Topics: w.sources},
 		Kafka:    []kgo.Opt{kgo.SeedBrokers(w.kafka.Addresses()...)}, Pool: w.pool, Schema: "layby",
+		Sum: func(e *layby.Event) string { return x.digest(e.Resource, e.Value) },
 	}
 	found, err := run.Look(ctx)
 	if err == nil {

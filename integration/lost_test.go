@@ -171,7 +171,7 @@ func (w *world) keep() {
 // restore puts the copy in the place of the database, as a failover to that standby does.
 func (w *world) restore() {
 	w.t.Helper()
-	w.undone = w.evidence().Became
+	w.undone = w.evidence(except{}).Became
 	name := w.pool.Config().ConnConfig.Database
 	w.closed(name, fmt.Sprintf("alter database %[1]s rename to %[1]s_gone", name))
 	w.postgres.Exec(w.t, fmt.Sprintf("alter database %[1]s_kept rename to %[1]s", name))

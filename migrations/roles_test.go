@@ -44,7 +44,7 @@ func TestRightsOfTheRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(tables) != 15 {
+	if err != nil || len(tables) != 17 {
 		t.Fatalf("tables %v, %v", tables, err)
 	}
 	app, viewer, operator := schema+"_app", schema+"_viewer", schema+"_operator"
@@ -65,49 +65,71 @@ func TestRightsOfTheRoles(t *testing.T) {
 		}
 	}
 	functions := map[string][]string{
-		"select {{schema}}.replay(id, 'r') from {{schema}}.dead_letters":              {app, operator},
-		"select {{schema}}.discard(id, 'r') from {{schema}}.dead_letters":             {app, operator},
-		"select {{schema}}.advance(id, 'r') from {{schema}}.dead_letters":             {app, operator},
-		"select {{schema}}.hold('orders', 'x', 'r', 0)":                               {app, operator},
-		"select {{schema}}.hold('orders', '\\x00'::bytea, 'r', 0)":                    {app, operator},
-		"select {{schema}}.release('orders', 'held', 'r')":                            {app, operator},
-		"select {{schema}}.pause_consumer('orders', 'r', replace => true)":            {app, operator},
-		"select {{schema}}.retry_now('orders', 'held', 'r')":                          {app, operator},
-		"select {{schema}}.retry_now('orders', 'held'::bytea, 'r')":                   {app, operator},
-		"select {{schema}}.amend(id, 'x', 'r') from {{schema}}.dead_letters":          {app, operator},
-		"select {{schema}}.amend(id, '{}'::jsonb, 'r') from {{schema}}.dead_letters":  {app, operator},
-		"select {{schema}}.amend_headers(id, '[]', 'r') from {{schema}}.dead_letters": {app, operator},
-		"select {{schema}}.pause_operation(id, 'r') from {{schema}}.operations":       {app, operator},
-		"select {{schema}}.cancel_operation(id, 'r') from {{schema}}.operations":      {app, operator},
-		"select * from {{schema}}.operation_progress":                                 {app, operator, viewer},
-		"select {{schema}}.steer_operations()":                                        {app},
-		"select {{schema}}.this_operation('r')":                                       {},
-		"select {{schema}}.change_operation(1, 'pause', 'r')":                         {},
-		"select {{schema}}.amend_letter(1, 'x', true, null, 'r', null)":               {},
-		"update {{schema}}.operations set state = 'running'":                          {},
-		"select {{schema}}.resume_consumer('orders', 'r')":                            {app, operator},
-		"select * from {{schema}}.pauses":                                             {app, operator, viewer},
-		"select {{schema}}.as_json(value) from {{schema}}.dead_letters":               {app, operator, viewer},
-		"select {{schema}}.correlation_id(headers) from {{schema}}.dead_letters":      {app, operator, viewer},
-		"select * from {{schema}}.dead_letter_groups":                                 {app, operator, viewer},
-		"select * from {{schema}}.timeline":                                           {app, operator, viewer},
-		"select * from {{schema}}.parked":                                             {app, operator, viewer},
-		"select {{schema}}.fold_dead_letter_groups()":                                 {app, operator},
-		"select {{schema}}.recount_dead_letter_groups()":                              {},
-		"select {{schema}}.take_partition('o', 0, 'k', gen_random_uuid(), 1, 0, 'i')": {app},
-		"select {{schema}}.resize('o', 1, '{}')":                                      {app},
-		"select {{schema}}.execute_command('orders', 0, 1, 1)":                        {app},
-		"select {{schema}}.ask('replay', 'orders', 0, 'x', 1, 'r')":                   {},
-		"select {{schema}}.ask_letter('replay', 1, 'r')":                              {},
-		"select {{schema}}.replay_letter(1, 1, true)":                                 {},
-		"update {{schema}}.audit_log set reason = 'x'":                                {},
-		"delete from {{schema}}.audit_log":                                            {},
-		"insert into {{schema}}.audit_log (action, reason) values ('x','x')":          {},
-		"update {{schema}}.partitions set seq = 0":                                    {},
-		"delete from {{schema}}.partitions":                                           {},
-		"delete from {{schema}}.parked_events":                                        {app},
-		"delete from {{schema}}.dead_letters":                                         {},
-		"update {{schema}}.dead_letters set state = 'healed'":                         {app},
+		"select {{schema}}.replay(id, 'r') from {{schema}}.dead_letters":                                                                    {app, operator},
+		"select {{schema}}.discard(id, 'r') from {{schema}}.dead_letters":                                                                   {app, operator},
+		"select {{schema}}.advance(id, 'r') from {{schema}}.dead_letters":                                                                   {app, operator},
+		"select {{schema}}.hold('orders', 'x', 'r', 0)":                                                                                     {app, operator},
+		"select {{schema}}.hold('orders', '\\x00'::bytea, 'r', 0)":                                                                          {app, operator},
+		"select {{schema}}.release('orders', 'held', 'r')":                                                                                  {app, operator},
+		"select {{schema}}.pause_consumer('orders', 'r', replace => true)":                                                                  {app, operator},
+		"select {{schema}}.retry_now('orders', 'held', 'r')":                                                                                {app, operator},
+		"select {{schema}}.retry_now('orders', 'held'::bytea, 'r')":                                                                         {app, operator},
+		"select {{schema}}.amend(id, 'x', 'r') from {{schema}}.dead_letters":                                                                {app, operator},
+		"select {{schema}}.amend(id, '{}'::jsonb, 'r') from {{schema}}.dead_letters":                                                        {app, operator},
+		"select {{schema}}.amend_headers(id, '[]', 'r') from {{schema}}.dead_letters":                                                       {app, operator},
+		"select {{schema}}.pause_operation(id, 'r') from {{schema}}.operations":                                                             {app, operator},
+		"select {{schema}}.cancel_operation(id, 'r') from {{schema}}.operations":                                                            {app, operator},
+		"select * from {{schema}}.operation_progress":                                                                                       {app, operator, viewer},
+		"select {{schema}}.ask_letters('replay', '{1}', 'r')":                                                                               {app, operator},
+		"select {{schema}}.cannot_act('replay', 'dead', 'hold', true)":                                                                      {app, operator, viewer},
+		"select {{schema}}.steer_operations()":                                                                                              {app},
+		"select {{schema}}.this_operation('r')":                                                                                             {},
+		"select {{schema}}.change_operation(1, 'pause', 'r')":                                                                               {},
+		"select {{schema}}.amend_letter(1, 'x', true, null, 'r', null)":                                                                     {},
+		"update {{schema}}.operations set state = 'running'":                                                                                {},
+		"select {{schema}}.resume_consumer('orders', 'r')":                                                                                  {app, operator},
+		"select * from {{schema}}.pauses":                                                                                                   {app, operator, viewer},
+		"select {{schema}}.as_json(value) from {{schema}}.dead_letters":                                                                     {app, operator, viewer},
+		"select {{schema}}.correlation_id(headers) from {{schema}}.dead_letters":                                                            {app, operator, viewer},
+		"select * from {{schema}}.dead_letter_groups":                                                                                       {app, operator, viewer},
+		"select * from {{schema}}.timeline":                                                                                                 {app, operator, viewer},
+		"select * from {{schema}}.parked":                                                                                                   {app, operator, viewer},
+		"select {{schema}}.fold_dead_letter_groups()":                                                                                       {app, operator},
+		"select {{schema}}.recount_dead_letter_groups()":                                                                                    {},
+		"select {{schema}}.import_letters('[]', 'r')":                                                                                       {app, operator},
+		"select {{schema}}.finish_operations(0, 0, 1)":                                                                                      {app},
+		"select {{schema}}.purge_letters('orders', '{}', true, '', 1)":                                                                      {app},
+		"select {{schema}}.purge_commands('orders', 1, 1)":                                                                                  {app},
+		"select {{schema}}.forget_operations('{1}')":                                                                                        {},
+		"delete from {{schema}}.dead_letter_copies":                                                                                         {app},
+		"update {{schema}}.dead_letter_copies set death = 2":                                                                                {},
+		"select {{schema}}.take_partition('o', 0, 'k', gen_random_uuid(), 1, 0, 'i')":                                                       {app},
+		"select {{schema}}.resize('o', 1, '{}')":                                                                                            {app},
+		"select {{schema}}.execute_command('orders', 0, 1, 1)":                                                                              {app},
+		"select {{schema}}.ask('replay', 'orders', 0, 'x', 1, 'r')":                                                                         {},
+		"select {{schema}}.ask_letter('replay', 1, 'r')":                                                                                    {},
+		"select {{schema}}.replay_letter(1, 1, true)":                                                                                       {},
+		"update {{schema}}.audit_log set reason = 'x'":                                                                                      {},
+		"delete from {{schema}}.audit_log":                                                                                                  {},
+		"insert into {{schema}}.audit_log (action, reason) values ('x','x')":                                                                {},
+		"update {{schema}}.partitions set seq = 0":                                                                                          {},
+		"delete from {{schema}}.partitions":                                                                                                 {},
+		"delete from {{schema}}.parked_events":                                                                                              {app},
+		"delete from {{schema}}.dead_letters":                                                                                               {},
+		"update {{schema}}.dead_letters set state = 'healed'":                                                                               {app},
+		"select {{schema}}.submit('orders', 'k', 'v', 'r')":                                                                                 {app, operator},
+		"select {{schema}}.submit('orders', 'k'::text, 'v'::bytea, 'r')":                                                                    {app, operator},
+		"select {{schema}}.submit('orders', 'k'::bytea, 'v'::bytea, 'r')":                                                                   {app, operator},
+		"select {{schema}}.submit_copy('orders', 't', 0, 1, 'r')":                                                                           {app, operator},
+		"select {{schema}}.amend_parked('orders', 0, 5, 'v', 'r')":                                                                          {app, operator},
+		"select {{schema}}.amend_parked('orders', 0, 5, 'v'::bytea, 'r')":                                                                   {app, operator},
+		"select {{schema}}.amend_parked('orders', 0, 5, '{}'::jsonb, 'r')":                                                                  {app, operator},
+		"select {{schema}}.amend_parked_headers('orders', 0, 5, '[]', 'r')":                                                                 {app, operator},
+		"select {{schema}}.submit_event('orders', 'k', 'v', 'r', null, 0, null)":                                                            {},
+		"select {{schema}}.amend_waiting('orders', 0, 5, 'v', true, null, 'r', null)":                                                       {},
+		"select {{schema}}.execute_decision('orders', 0, 1, 1)":                                                                             {},
+		"select {{schema}}.prepare_commands('orders', 0, 1, gen_random_uuid(), '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')": {app},
+		"update {{schema}}.commands set reason = 'x'":                                                                                       {},
 	}
 	for sql, may := range functions {
 		for _, role := range Roles(schema) {
@@ -117,6 +139,25 @@ func TestRightsOfTheRoles(t *testing.T) {
 					want = ""
 				}
 			}
+			if code := try(t, pool, role, Render(sql, schema)); code != want {
+				t.Errorf("%s: %s answers %q, want %q", role, sql, code, want)
+			}
+		}
+	}
+}
+
+func TestWhoMayErase(t *testing.T) {
+	pool, schema := migrated(t)
+	fill(t, pool, schema)
+	run(t, pool, Render(`insert into {{schema}}.dead_letters (consumer, partition, seq, resource, topic, topic_id, source_offset, leader_epoch, event_type,
+			state, policy, attempt, error_class, error_text, fingerprint, has_bytes, settled_at)
+		values ('orders', 0, 2, 'settled', 't', gen_random_uuid(), 1, 0, '', 'healed', 'hold', 1, 'E', 'e', 'f', true, now())`, schema))
+	for _, sql := range []string{
+		"select {{schema}}.erase('settled', 'r')", "select {{schema}}.erase('settled'::bytea, 'r')",
+		"select {{schema}}.erase('orders', 'settled', 'r')", "select {{schema}}.erase('orders', 'settled'::bytea, 'r')",
+		"select {{schema}}.erase_resource(null, 'settled', '', false)",
+	} {
+		for role, want := range map[string]string{schema + "_app": "", schema + "_operator": "", schema + "_viewer": denied} {
 			if code := try(t, pool, role, Render(sql, schema)); code != want {
 				t.Errorf("%s: %s answers %q, want %q", role, sql, code, want)
 			}
@@ -171,6 +212,8 @@ func fill(t *testing.T, pool *pgxpool.Pool, schema string) {
 			state, policy, attempt, error_class, error_text, fingerprint, has_bytes)
 		values ('orders', 0, 1, 'x', 't', gen_random_uuid(), 0, 0, '', 'dead', 'hold', 1, 'E', 'e', 'f', true);
 		insert into {{schema}}.parked_resources (consumer, partition, resource, held_by_hand) values ('orders', 0, 'held', true);
+		insert into {{schema}}.parked_events (consumer, partition, seq, resource, topic, topic_id, source_offset, leader_epoch, event_type, attempt,
+			spent, tier, due) values ('orders', 0, 5, 'held', 't', gen_random_uuid(), 1, 0, '', 1, 1, '1m', now());
 		insert into {{schema}}.pauses (consumer, reason) values ('orders', 'r');
 		select {{schema}}.discard(id, 'r') from {{schema}}.dead_letters`, schema))
 }

@@ -42,7 +42,7 @@ func (l *Lane) head(r *resource) {
 		}
 		return
 	}
-	if h.work != nil {
+	if h.work != nil && !h.stale {
 		w := h.work
 		h.work = nil
 		l.takeTurn(w)
@@ -131,19 +131,33 @@ func (l *Lane) copyRead(c *CopyRead) {
 	if h.gone || c.Err != nil || l.stopped {
 		return
 	}
-	w := c.Work
-	if h.work != nil {
-		w, h.work = h.work, nil
-	} else {
-		w.task = task{res: r, row: h, slot: -1}
+	w := h.taken(c.Work)
+	w.task.res = r
+	if h.copy == Body {
+		h.typ = l.types.of(w.Event.Type) // which may be another one since it was amended
 	}
-	w.Event.Attempt = int(h.attempt)
 	if l.turnsTaken() {
 		h.work = w // a gate's probe took the turn meanwhile: this one waits for the next
 		return
 	}
 	l.takeTurn(w)
 	l.begin(r, w)
+}
+
+// taken is the work of a head whose bytes were read. What was at hand before keeps its history.
+func (h *row) taken(read *Work) *Work {
+	old, stale := h.work, h.stale
+	h.work, h.stale = nil, false
+	switch {
+	case old == nil:
+		read.task = task{row: h, slot: -1}
+		read.Event.Attempt = int(h.attempt)
+		return read
+	case !stale:
+		return old
+	}
+	read.task, read.Event.Attempt, read.Source, read.Size = old.task, old.Event.Attempt, old.Source, old.Size
+	return read
 }
 
 // lost notes that where a row's bytes should be, there is nothing to be read any more.

@@ -147,7 +147,13 @@ const (
 	HoldByHand
 	Release
 	RetryNow
+	Submit
+	AmendParked
 )
+
+// Prepared says that the owner has to find out more about a command of this kind before the lane takes it: the resource of
+// a submitted event, or whether the new bytes of an amended one fit it.
+func (k CommandKind) Prepared() bool { return k == Submit || k == AmendParked }
 
 // String is the kind's name in the commands table, and that of the function which asks for it.
 func (k CommandKind) String() string {
@@ -164,6 +170,10 @@ func (k CommandKind) String() string {
 		return "release"
 	case RetryNow:
 		return "retry_now"
+	case Submit:
+		return "submit"
+	case AmendParked:
+		return "amend_parked"
 	default:
 		return fmt.Sprintf("command kind %d", uint8(k))
 	}
@@ -175,14 +185,17 @@ type Command struct {
 	ID       int64
 	Kind     CommandKind
 	Resource string
+	Seq      int64 // of AmendParked: the event's
 }
 
 // Execution is what a command did, as Postgres answered it.
 type Execution struct {
 	ID   int64
 	Void bool // the state of the letter or resource did not allow it: nothing changed
-	// Row is the parked event that a replay made, with its body in Postgres, or the one that is due now.
+	// Row is the parked event that a replay or a submit made, with its body in Postgres, or the one that is due now.
 	Row *Row
+	// Amended is the seq of the parked event whose body in Postgres is another one now, 0 for none.
+	Amended int64
 	// Resource is the state of the resource after the command; nil when it has no row.
 	Resource *ResourceState
 }

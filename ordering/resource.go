@@ -106,6 +106,7 @@ type row struct {
 	audited bool
 	making  bool  // a produce is under way
 	work    *Work // bytes at hand: ordering block, or a run that was not started
+	stale   bool  // they were amended since: the run takes those of the row
 	waits   *Work // its source record came again: it is finished when the row has a copy, or is no more
 }
 

@@ -26,7 +26,7 @@ var cloned = map[reflect.Type]string{
 		"atGate inLine listed",
 	reflect.TypeFor[parked](): "rows high letter hand behind others changed reading command unrecorded pendingRows pending",
 	reflect.TypeFor[row](): "seq offset due ptr since epoch typ attempt spent topic tier ptrTier pending copy saved letter gone " +
-		"lostPtr lostSrc audited making work waits",
+		"lostPtr lostSrc audited making work stale waits",
 	reflect.TypeFor[batch]():   "Write at ops refresh changed",
 	reflect.TypeFor[op]():      "kind res row work tier slot",
 	reflect.TypeFor[making]():  "res row work number tier unknowns",

@@ -275,6 +275,7 @@ func (k *keyer) row(l *Lane, rw *row) {
 		k.pointer(int(rw.ptrTier), rw.ptr, rw.seq)
 	}
 	k.work(l, rw.work)
+	k.flags(rw.stale)
 	k.work(l, rw.waits)
 }
 

@@ -18,6 +18,8 @@ type Lane struct {
 	Consumer  string
 	Partition int32
 	ClusterID string // Kafka's
+	// CopyLetters has it noted with each letter that a topic is to get a copy.
+	CopyLetters bool
 	// Away is called when Postgres stops answering and when it answers again, from the goroutine of the call that
 	// noticed. It may be nil.
 	Away func(away bool)

@@ -56,6 +56,10 @@ type Database interface {
 	// Commands are at most limit commands whose turn has come in a lane, from behind one: by their turns, those of a resource by the
 	// order of its letters.
 	Commands(ctx context.Context, at Place, after Turn, limit int) ([]Asked, error)
+	// Requests are what waiting commands ask for, and Prepare notes what their owner found out about them: nothing when the lane
+	// is not that owner's any more.
+	Requests(ctx context.Context, at Place, ids []int64) ([]Request, error)
+	Prepare(ctx context.Context, at Place, by Owned, list []Prepared) error
 	// Steer stops operations of which too much died again, and lets others go on behind their canaries. It says how many it
 	// changed.
 	Steer(ctx context.Context) (int, error)
@@ -247,6 +251,8 @@ type Batch struct {
 	Tiers    map[string]TierPlace   // likewise
 	Instance string                 // who made the attempts
 	Content  *ordering.Write
+
+	CopyLetters bool // a topic is to get copies of the letters
 }
 
 // Ending ends a tenure.

@@ -16,6 +16,7 @@ import (
 type answerDoc struct {
 	Void     string       `json:"void"`
 	Row      *rowDoc      `json:"row"`
+	Amended  int64        `json:"amended"`
 	Resource *resourceDoc `json:"resource"`
 }
 
@@ -30,8 +31,9 @@ type rowDoc struct {
 	Attempt  int       `json:"attempt"`
 	Spent    int       `json:"spent"`
 	Tier     string    `json:"tier"`
-	Due      int64     `json:"due"`   // microseconds since 1970
-	Since    int64     `json:"since"` // likewise
+	Due      int64     `json:"due"`    // microseconds since 1970
+	Since    int64     `json:"since"`  // likewise
+	Letter   *bool     `json:"letter"` // missing in answers of before: a replay's
 }
 
 type resourceDoc struct {
@@ -62,7 +64,7 @@ func execution(id int64, answer []byte) (ordering.Execution, error) {
 	if err := json.Unmarshal(answer, &d); err != nil {
 		return e, fmt.Errorf("answer of command %d: %w", id, err)
 	}
-	e.Void = d.Void != ""
+	e.Void, e.Amended = d.Void != "", d.Amended
 	if r := d.Row; r != nil {
 		resource, err := hex.DecodeString(r.Resource)
 		if err != nil {
@@ -72,7 +74,7 @@ func execution(id int64, answer []byte) (ordering.Execution, error) {
 			Seq: r.Seq, Resource: string(resource), Topic: r.Topic,
 			Position: ordering.Position{Topic: ordering.TopicID(r.TopicID), Offset: r.Offset, Epoch: r.Epoch},
 			Type:     r.Type, Attempt: r.Attempt, Spent: r.Spent, Tier: r.Tier, Due: time.UnixMicro(r.Due), Since: time.UnixMicro(r.Since),
-			Copy: ordering.Copy{Kind: ordering.Body}, Letter: true,
+			Copy: ordering.Copy{Kind: ordering.Body}, Letter: r.Letter == nil || *r.Letter,
 		}
 	}
 	if r := d.Resource; r != nil {

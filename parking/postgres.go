@@ -294,7 +294,7 @@ func (p *postgres) Bodies(ctx context.Context, at Place, seqs []int64) (map[int6
 
 // commandKind is the kind of a name in the commands table, 0 for one that this program does not know.
 func commandKind(name string) ordering.CommandKind {
-	for k := ordering.Replay; k <= ordering.RetryNow; k++ {
+	for k := ordering.Replay; k <= ordering.AmendParked; k++ {
 		if k.String() == name {
 			return k
 		}
@@ -311,7 +311,7 @@ func (p *postgres) Commands(ctx context.Context, at Place, after Turn, limit int
 	var a Asked
 	var kind string
 	var resource []byte
-	_, err = pgx.ForEachRow(rows, []any{&a.ID, &kind, &resource, &a.Turn.At, &a.Turn.Seq}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&a.ID, &kind, &resource, &a.Seq, &a.Turn.At, &a.Turn.Seq}, func() error {
 		a.Kind, a.Resource, a.Turn.ID = commandKind(kind), string(resource), a.ID
 		list = append(list, a)
 		return nil

@@ -16,6 +16,7 @@ type queries struct {
 	results, commands, acquire, loadResources, loadRows, loadBodies            string
 	owner, end, waiting, lanes, resize, rewind, recover, recovered             string
 	setCut, elsewhere, settled, pauses, gates, rights, steer                   string
+	requests, prepare                                                          string
 }
 
 func newQueries(schema string) (*queries, error) {
@@ -28,6 +29,7 @@ func newQueries(schema string) (*queries, error) {
 		"waiting": &q.waiting, "lanes": &q.lanes, "resize": &q.resize, "rewind": &q.rewind,
 		"recover": &q.recover, "recovered": &q.recovered, "set_cut": &q.setCut, "elsewhere": &q.elsewhere, "settled": &q.settled,
 		"pauses": &q.pauses, "gates": &q.gates, "rights": &q.rights, "steer": &q.steer,
+		"requests": &q.requests, "prepare": &q.prepare,
 	} {
 		text, err := files.ReadFile("sql/" + name + ".sql")
 		if err != nil {

@@ -51,7 +51,11 @@ func (p *postgres) statements(b *Batch) ([]statement, error) {
 	add(len(w.Pointers), p.sql.pointers, func() []any { return pointerArgs(w.Pointers) })
 	add(len(w.Bodies), p.sql.bodies, func() []any { return bodyArgs(w.Bodies) })
 	if len(w.Letters) > 0 {
-		sql, args := p.letters.Letters(b.Consumer, b.Partition, b.Instance, w.Letters)
+		put := p.letters.Letters
+		if b.CopyLetters {
+			put = p.letters.CopiedLetters
+		}
+		sql, args := put(b.Consumer, b.Partition, b.Instance, w.Letters)
 		list = append(list, statement{sql: sql, args: args})
 	}
 	add(len(w.Remove), p.sql.remove, func() []any {

@@ -62,7 +62,7 @@ func (t *Tenure) divide(w *ordering.Write, err error, out *ordering.Written) []*
 
 // apply writes one batch at the tenure's version, and finds out whether it happened (R8).
 func (t *Tenure) apply(ctx context.Context, w *ordering.Write) ([]ordering.Execution, error) {
-	b := &Batch{Place: t.lane.place(), At: t.at(), Instance: t.store.instance, Content: w}
+	b := &Batch{Place: t.lane.place(), At: t.at(), Instance: t.store.instance, Content: w, CopyLetters: t.lane.CopyLetters}
 	b.Sources, b.Tiers = t.marks.move(&w.Marks)
 	o := &outage{store: t.store, what: "write " + t.lane.String(), hook: t.lane.Away}
 	for {

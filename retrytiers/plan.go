@@ -28,6 +28,8 @@ type Spec struct {
 	Sources     []string
 	Tiers       []Tier
 	Replication int // of topics that are created; 0 is the broker's default
+	// DeadLetters is the topic that gets copies of dead letters; empty for none.
+	DeadLetters string
 	// Waiting counts the parked events whose bytes may lie in a tier that left the configuration. Without it a plan does
 	// not say whether such a tier's topic can be removed.
 	Waiting func(ctx context.Context, tier string) (int, error)
@@ -57,6 +59,7 @@ type Change struct {
 	Message    string            `json:"message,omitempty"`
 	Retention  time.Duration     `json:"-"` // as it is, or will be; 0 for without end
 	Has        int32             `json:"-"` // partitions of a topic that is there
+	Letters    bool              `json:"-"` // it gets copies of dead letters, and is no tier's
 }
 
 // Plan is what apply would do.
@@ -84,8 +87,8 @@ func MakePlan(ctx context.Context, adm *kadm.Client, s Spec) (*Plan, error) {
 	}
 	left := orphans(all, s)
 	var there []string
-	for _, t := range slices.Concat(s.Sources, topicsOf(s.Tiers), left) {
-		if all.Has(t) {
+	for _, t := range slices.Concat(s.Sources, topicsOf(s.Tiers), left, []string{s.DeadLetters}) {
+		if t != "" && all.Has(t) {
 			there = append(there, t)
 		}
 	}
@@ -111,6 +114,9 @@ func MakePlan(ctx context.Context, adm *kadm.Client, s Spec) (*Plan, error) {
 			continue
 		}
 		p.Changes = append(p.Changes, check(t, int32(len(all[t.Topic].Partitions)), partitions, want, configs[t.Topic])) //nolint:gosec // a partition count
+	}
+	if s.DeadLetters != "" {
+		p.Changes = append(p.Changes, letters(s.DeadLetters, all, configs[s.DeadLetters], partitions, largest+headerRoom))
 	}
 	for _, name := range left {
 		c := orphan(ctx, s, name, configs[name])
@@ -194,6 +200,31 @@ func settings(t Tier, maxBytes int) map[string]string {
 }
 
 func retention(t Tier) time.Duration { return max(minRetention, delaysKept*t.Delay) }
+
+// letters says what is to be done with the topic of copies. One that is there belongs to whoever made it: only what would lose
+// copies is refused.
+func letters(topic string, all kadm.TopicDetails, configs map[string]string, partitions int32, maxBytes int) Change {
+	c := Change{Topic: topic, Letters: true, Partitions: partitions, Retention: currentRetention(configs, minRetention)}
+	switch {
+	case !all.Has(topic):
+		c.Action = Create
+		c.Configs = map[string]string{
+			"cleanup.policy": "delete",
+			// With CreateTime the copy of an old event would be deleted at once; a header has the event's time.
+			"message.timestamp.type": "LogAppendTime",
+			"max.message.bytes":      strconv.Itoa(maxBytes),
+		}
+		return c
+	case strings.Contains(configs["cleanup.policy"], "compact"):
+		c.Action = Wrong
+		c.Message = "it is compacted, so that only the last dead letter of a key would stay, and none without a key: set cleanup.policy=delete, or name another dead_letter_topic"
+	default:
+		c.Action = Keep
+	}
+	c.Partitions = int32(len(all[topic].Partitions)) //nolint:gosec // a partition count
+	c.Has = c.Partitions
+	return c
+}
 
 // check compares a topic that is there.
 func check(t Tier, have, want int32, configs, current map[string]string) Change {

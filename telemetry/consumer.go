@@ -99,6 +99,16 @@ func (c *Consumer) AddDeadLetters(class string, n int) {
 	c.m.deadLetters.WithLabelValues(c.name, c.classes.value(class)).Add(float64(n))
 }
 
+// AddPurged counts n rows of a kind that were kept long enough.
+func (c *Consumer) AddPurged(kind string, n int) {
+	c.m.purged.WithLabelValues(c.name, kind).Add(float64(n))
+}
+
+// AddCopies counts n copies of dead letters that ended in the same way.
+func (c *Consumer) AddCopies(result string, n int) {
+	c.m.copied.WithLabelValues(c.name, result).Add(float64(n))
+}
+
 // AddForeign counts n records of a retry topic that are not ours.
 func (c *Consumer) AddForeign(topic string, n int) {
 	c.m.foreign.WithLabelValues(c.name, topic).Add(float64(n))

@@ -20,6 +20,8 @@ type Metrics struct {
 	handled     *prometheus.CounterVec
 	deadLetters *prometheus.CounterVec
 	foreign     *prometheus.CounterVec
+	purged      *prometheus.CounterVec
+	copied      *prometheus.CounterVec
 	lateness    *prometheus.HistogramVec
 	commit      *prometheus.HistogramVec
 	write       *prometheus.HistogramVec
@@ -41,6 +43,8 @@ func New(build Build) *Metrics {
 	m.handled = counter("events_handled_total", "Handler runs that ended, by outcome and event type.", "consumer", "outcome", "type")
 	m.deadLetters = counter("dead_letters_total", "Events that were given up, by error class.", "consumer", "class")
 	m.foreign = counter("foreign_records_total", "Records in a retry topic that this consumer's partitions did not write.", "consumer", "topic")
+	m.purged = counter("purged_rows_total", "Rows that were kept long enough and deleted: letters, commands, operations.", "consumer", "kind")
+	m.copied = counter("dead_letter_copies_total", "Copies of dead letters for their topic: copied, shortened since they are too large, or failed and tried again.", "consumer", "result")
 	m.lateness = histogram("retry_lateness_seconds", "How long after its due time a parked event ran.", latenessBuckets, "consumer")
 	m.commit = histogram("commit_duration_seconds", "How long an offset commit took, by result.", requestBuckets, "consumer", "result")
 	m.write = histogram("postgres_write_duration_seconds", "How long a batch took to be written to Postgres, by result.", requestBuckets, "consumer", "result")
@@ -55,7 +59,7 @@ func New(build Build) *Metrics {
 	info := gauge("build_info", "The version that runs; always 1.", "version", "revision", "go_version")
 	info.WithLabelValues(build.Version, build.Revision, runtime.Version()).Set(1)
 	m.registry.MustRegister(
-		m.handled, m.deadLetters, m.foreign, m.lateness, m.commit, m.write, m.produce,
+		m.handled, m.deadLetters, m.foreign, m.purged, m.copied, m.lateness, m.commit, m.write, m.produce,
 		m.inFlight, m.ready, m.stuck, m.gates, m.growth, m.away, info, &partitions{m},
 		&handlerTimes{m, desc("handler_duration_seconds", "How long a handler ran.", "consumer")},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -42,7 +42,7 @@ func (c *call) String() string {
 type event struct {
 	at       Position
 	resource string
-	sum      string
+	sum      string  // of its bytes, as they are at the place of the log that is looked at
 	calls    []*call // those that are not stale
 	success  *call   // the first
 	produced time.Time
@@ -251,7 +251,7 @@ func (h *history) take(i int, in *Entry, open map[string]*call) {
 		end(h.cut[in.Member], i)
 	case KindRewound, KindDeleted, KindLost:
 		h.undone(i, in)
-	case KindParked, KindRecorded, KindPassed, KindStored:
+	case KindParked, KindRecorded, KindPassed, KindAmended, KindStored:
 		h.became(i, in)
 	}
 }
@@ -367,6 +367,8 @@ func (h *history) became(i int, in *Entry) {
 		e.recorded = append(e.recorded, i)
 	case KindPassed:
 		e.passed = append(e.passed, i)
+	case KindAmended:
+		e.sum = in.Sum
 	case KindStored:
 		if e.state != "" && e.state != in.State {
 			h.contradiction(e.at, "it is stored as %s and as %s", e.state, in.State)
@@ -382,7 +384,7 @@ func (h *history) started(i int, in *Entry, open map[string]*call) {
 		h.foreign(in, "call %s runs it, and it was never produced", in.Call)
 		return
 	case in.Sum != "" && e.sum != "" && in.Sum != e.sum:
-		h.foreign(in, "call %s has other bytes than what was produced", in.Call)
+		h.foreign(in, "call %s has other bytes than what was produced or amended last", in.Call)
 	}
 	c := &call{
 		name: in.Call, member: in.Member, at: e.at, attempt: in.Attempt, token: in.Token, from: i, to: never, told: never, began: in.At,

@@ -46,6 +46,8 @@ const (
 	// KindPassed: topic, partition and offset of an event that later ones of its resource need not wait for: a dead letter
 	// under the policy advance, or one that a person advanced past or discarded.
 	KindPassed Kind = "passed"
+	// KindAmended: topic, partition, offset and sum of an event whose bytes a person corrected: runs from then on have the new ones.
+	KindAmended Kind = "amended"
 	// KindExecuted: command, which had an effect.
 	KindExecuted Kind = "executed"
 	// KindPaused: member, topic and partition that it does not read for a while; reason, if it is known.
@@ -187,6 +189,11 @@ func (e *Entry) valid() error {
 	switch e.Kind {
 	case KindProduced, KindCommitted, KindParked, KindRecorded, KindPassed, KindRewound, KindDeleted:
 		needsEvent = true
+	case KindAmended:
+		needsEvent = true
+		if e.Sum == "" {
+			return fmt.Errorf("%s without a sum", e.Kind)
+		}
 	case KindStarted:
 		needsEvent, needsCall, needsMember = true, true, true
 	case KindCancelled:

@@ -16,6 +16,7 @@ import (
 //	run c n M     call c of event n starts at member M, attempt 1, under a token of its own; a=N, t=N and sum=S say more
 //	ok|fail|away|cancel c, tell c to stop
 //	commit n, park n, record n, pass n, crash M, freeze M, thaw M, cut M, reach M
+//	amend n SUM   event n has other bytes from now on
 //	is n STATE    where event n is stored at the end
 //	execute C, pause M [person], resume M, join M, stop M, mend
 //	grow          the topic has more partitions; an offset from 100 on lies in another one
@@ -35,7 +36,7 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 	}
 	kinds := map[string]verify.Kind{
 		"new": verify.KindProduced, "commit": verify.KindCommitted, "park": verify.KindParked, "record": verify.KindRecorded,
-		"pass": verify.KindPassed, "crash": verify.KindCrashed, "freeze": verify.KindFrozen, "thaw": verify.KindThawed,
+		"pass": verify.KindPassed, "amend": verify.KindAmended, "crash": verify.KindCrashed, "freeze": verify.KindFrozen, "thaw": verify.KindThawed,
 		"is": verify.KindStored, "run": verify.KindStarted, "cut": verify.KindCut, "reach": verify.KindReached,
 		"grow": verify.KindGrown, "execute": verify.KindExecuted, "pause": verify.KindPaused, "resume": verify.KindResumed, "join": verify.KindJoined, "stop": verify.KindStopped, "mend": verify.KindMended,
 		"rewind": verify.KindRewound, "delete": verify.KindDeleted, "lose": verify.KindLost, "break": verify.KindBroken,
@@ -102,6 +103,8 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 					e.Sum = value
 				}
 			}
+		case "amend":
+			e.Offset, e.Sum = number(w[1]), w[2]
 		case "is":
 			e.Offset, e.State = number(w[1]), verify.State(w[2])
 		default:
@@ -358,6 +361,18 @@ func TestEachCheckFails(t *testing.T) {
 			verify.Options{},
 			[]string{"new 0 A", "run a 0 m", "ok a"},
 			[]string{"new 0 A", "run a 0 m sum=other", "ok a"},
+		},
+		{
+			"bytes from before an amendment", verify.CheckBytes,
+			verify.Options{},
+			[]string{"new 0 A", "run a 0 m", "fail a", "amend 0 other", "run b 0 m sum=other a=2", "ok b"},
+			[]string{"new 0 A", "run a 0 m", "fail a", "amend 0 other", "run b 0 m a=2", "ok b"},
+		},
+		{
+			"bytes of an amendment before it", verify.CheckBytes,
+			verify.Options{},
+			[]string{"new 0 A", "run a 0 m", "fail a", "amend 0 other", "run b 0 m sum=other a=2", "ok b"},
+			[]string{"new 0 A", "run a 0 m sum=other", "fail a", "amend 0 other", "run b 0 m sum=other a=2", "ok b"},
 		},
 		{
 			"an event that was never produced runs", verify.CheckBytes,

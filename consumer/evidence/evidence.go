@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/config"
 	"github.com/layby-go/layby/verify"
 )
@@ -25,6 +26,8 @@ type Run struct {
 	Schema   string
 	// Since is when the run began: what Kafka took in before is not looked at. The zero time is the beginning of all.
 	Since time.Time
+	// Sum is the digest of the log that the evidence is for; [Sum] if nil. It gets an event's resource and bytes.
+	Sum func(e *layby.Event) string
 }
 
 // Evidence is what Kafka and Postgres say of a run, each in the order in which it happened.

@@ -2,11 +2,14 @@ package evidence
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/internal/columns"
 	"github.com/layby-go/layby/migrations"
 	"github.com/layby-go/layby/verify"
 )
@@ -22,6 +25,12 @@ select d.topic, d.partition, d.source_offset, d.state, d.first_failed_at, d.sett
              when d.state = 'discarded' then d.settled_at end)
 from {{schema}}.dead_letters d
 where d.consumer = $1`
+
+const versionsSQL = `
+select d.topic, d.partition, d.source_offset, v.made_at, v.key, v.value, v.headers_raw, v.timestamp_ms, d.resource
+from {{schema}}.dead_letter_versions v join {{schema}}.dead_letters d on d.id = v.letter_id
+where d.consumer = $1 and v.version > 0
+order by v.made_at, v.version`
 
 const waitingSQL = `
 select e.topic, e.partition, e.source_offset, e.parked_at, r.state like 'held%' is true
@@ -49,7 +58,7 @@ func (r *Run) rows(ctx context.Context, found *Evidence) (became []verify.Entry,
 		return nil, err
 	}
 	defer tx.Rollback(ctx) //nolint:errcheck // it only read
-	for _, look := range []func(context.Context, pgx.Tx, *Evidence) ([]verify.Entry, error){r.letters, r.waiting, r.undone} {
+	for _, look := range []func(context.Context, pgx.Tx, *Evidence) ([]verify.Entry, error){r.letters, r.versions, r.waiting, r.undone} {
 		entries, err := look(ctx, tx, found)
 		if err != nil {
 			return nil, err
@@ -82,6 +91,32 @@ func (r *Run) letters(ctx context.Context, tx pgx.Tx, found *Evidence) (became [
 		}
 	}, &e.Topic, &e.Partition, &e.Offset, &state, &died, &settled, &passed)
 	return became, err
+}
+
+// versions are the amendments of dead letters.
+func (r *Run) versions(ctx context.Context, tx pgx.Tx, _ *Evidence) (became []verify.Entry, err error) {
+	e := verify.Entry{Kind: verify.KindAmended}
+	var event layby.Event
+	var headers, resource []byte
+	var ms *int64
+	var wrong error
+	sum := r.Sum
+	if sum == nil {
+		sum = Sum
+	}
+	err = r.each(ctx, tx, versionsSQL, []any{r.Consumer.Group}, func() {
+		event.Timestamp = time.Time{}
+		if ms != nil {
+			event.Timestamp = time.UnixMilli(*ms)
+		}
+		var err error
+		event.Headers, err = columns.DecodeHeaders(headers)
+		wrong = errors.Join(wrong, err)
+		event.Resource = string(resource)
+		e.Sum = sum(&event)
+		became = append(became, e)
+	}, &e.Topic, &e.Partition, &e.Offset, &e.At, &event.Key, &event.Value, &headers, &ms, &resource)
+	return became, errors.Join(err, wrong)
 }
 
 func (r *Run) waiting(ctx context.Context, tx pgx.Tx, found *Evidence) (became []verify.Entry, err error) {

@@ -1,4 +1,4 @@
--- $1 consumer, $2 partition, $3 instance
+-- $1 consumer, $2 partition, $3 instance, $31 whether a topic is to get copies
 with l as (
     select * from unnest(
         $4::bigint[], $5::boolean[], $6::bytea[], $7::text[], $8::text[], $9::uuid[], $10::bigint[], $11::integer[],
@@ -37,6 +37,7 @@ with l as (
         error_class = excluded.error_class, error_text = excluded.error_text, error_chain = excluded.error_chain,
         error_details = excluded.error_details, stack = excluded.stack, fingerprint = excluded.fingerprint,
         has_bytes = d.has_bytes or excluded.has_bytes,
+        erased_at = case when excluded.has_bytes then null else d.erased_at end,
         key = case when excluded.has_bytes then excluded.key else d.key end,
         key_text = case when excluded.has_bytes then excluded.key_text else d.key_text end,
         value = case when excluded.has_bytes then excluded.value else d.value end,
@@ -45,7 +46,11 @@ with l as (
         timestamp_ms = case when excluded.has_bytes then excluded.timestamp_ms else d.timestamp_ms end,
         event_time = case when excluded.has_bytes then excluded.event_time else d.event_time end,
         failed_at = now(), settled_at = null
-    returning d.id, d.seq
+    returning d.id, d.seq, d.deaths
+), copied as (
+    insert into {{schema}}.dead_letter_copies (letter_id, death, consumer, partition)
+    select put.id, put.deaths, $1, $2 from put where $31::boolean
+    on conflict do nothing
 )
 insert into {{schema}}.dead_letter_attempts
     (letter_id, attempt, started_at, took, tier, error_class, error_text, stack, instance)

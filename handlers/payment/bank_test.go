@@ -19,6 +19,7 @@ type order struct {
 	Order   string      `json:"order"`
 	Invoice string      `json:"invoice"`
 	Amount  money.Money `json:"amount"`
+	Card    string      `json:"card"`
 }
 
 // paid is the bank's answer.
@@ -50,6 +51,8 @@ type bank struct {
 	answers map[string]answer // by key
 	calls   []call
 	refuse  string // the code of the card's refusal, empty for a good card
+	reused  int    // how often a key came with other content
+	good    string // a card that is not refused whatever refuse says
 	pending bool   // new payments are
 	fault   fault
 }
@@ -74,7 +77,7 @@ func newBank(t testing.TB) *bank {
 func (b *bank) forget() {
 	b.set(func() {
 		b.ledger, b.orders, b.known, b.answers = map[string]int{}, map[string]int{}, map[string]order{}, map[string]answer{}
-		b.calls, b.refuse, b.pending, b.fault = nil, "", false, fault{}
+		b.calls, b.refuse, b.reused, b.good, b.pending, b.fault = nil, "", 0, "", false, fault{}
 	})
 }
 
@@ -124,6 +127,16 @@ func (b *bank) charges(t testing.TB, invoice string, want int) {
 	}
 }
 
+// noReuse checks that no key came with other content.
+func (b *bank) noReuse(t testing.TB) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.reused > 0 {
+		t.Errorf("keys came with other content %d times", b.reused)
+	}
+}
+
 // decide ends what is pending.
 func (b *bank) decide() {
 	b.mu.Lock()
@@ -150,6 +163,7 @@ func (b *bank) post(w http.ResponseWriter, r *http.Request) {
 		known, again := b.known[key]
 		switch {
 		case again && known != body:
+			b.reused++
 			return answer{http.StatusConflict, map[string]string{"code": "key_reused", "message": "other content"}}
 		case !again:
 			b.known[key], b.answers[key] = body, b.work(key, body)
@@ -195,7 +209,7 @@ func (b *bank) answer(w http.ResponseWriter, r *http.Request, key string, work f
 
 func (b *bank) work(key string, o order) answer {
 	switch {
-	case b.refuse != "":
+	case b.refuse != "" && (o.Card == "" || o.Card != b.good):
 		return answer{http.StatusPaymentRequired, map[string]string{"code": b.refuse, "message": "card 4111 1111 1111 1111"}}
 	case b.pending:
 		return answer{http.StatusCreated, paid{"pay_" + key, "pending", o.Invoice, o.Amount}}

@@ -5,6 +5,8 @@
 //
 //	{"order":"o-17","invoice":"o-17-3","version":3,"amount":{"amount":1299,"currency":"EUR"}}
 //
+// It may have a "card", the token of another card than the one that the service knows for the order; the service gets it as it is.
+//
 // # The service
 //
 // A payment is asked for with
@@ -63,7 +65,8 @@
 // next attempt repeats the call with the same key and gets the same answer: the service takes nothing more.
 //
 // The key is the invoice, '#', and the number of card refusals in the row. So a replay after somebody corrected the card asks
-// anew, where the old key would repeat the refusal. That can't charge twice: the number grows only after a 402 with a known
+// anew, with the card of the corrected event, where the old key would repeat the refusal. A key that was used keeps the card that
+// it was used with. That can't charge twice: the number grows only after a 402 with a known
 // code to that very key, which is final and took no money, so that of all keys of an invoice at most the last can.
 //
 // Once the service has named a payment, no attempt asks for it again, for a payment that isn't found is no proof that none is

@@ -26,7 +26,19 @@ type Request struct {
 	Version int64 `json:"version"`
 	// Amount is in minor units. It is 0 when the order costs nothing any more: then the version is noted, and nothing is called.
 	Amount money.Money `json:"amount"`
+	// Card is a token that the service has given for a card, up to 200 bytes; empty for the one that it knows for the order. It may
+	// change between requests: the next idempotency key goes with the new one.
+	Card string `json:"card,omitempty"`
 }
+
+// same says that other asks for the same payment, be it from another card.
+func (r Request) same(other Request) bool {
+	r.Card = other.Card
+	return r == other
+}
+
+// maxCard is how many bytes a card's token may have.
+const maxCard = 200
 
 // maxPayment is how many bytes the service's ID of a payment may have.
 const maxPayment = 1000
@@ -51,6 +63,8 @@ func (r Request) check(e *layby.Event) error {
 		err = fmt.Errorf("amount.amount: it is missing")
 	case r.Amount.Check() != nil:
 		err = fmt.Errorf("amount.currency: %w", r.Amount.Check())
+	case r.Card != "" && ids.Check(r.Card, maxCard) != nil:
+		err = fmt.Errorf("card: %w", ids.Check(r.Card, maxCard))
 	default:
 		return nil
 	}

@@ -33,6 +33,8 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 		{`{"order":"o","invoice":"i","version":1,"amount":{"amount":-1,"currency":"EUR"}}`, "o", "amount.amount"},
 		{`{"order":"o","invoice":"i","version":1,"amount":{"amount":1}}`, "o", "amount.currency"},
 		{`{"order":"o","invoice":"i","version":1,"amount":{"amount":1,"currency":"euro"}}`, "o", "amount.currency"},
+		{`{"order":"o","invoice":"i","card":"tok\n",` + rest + `}`, "o", "card"},
+		{`{"order":"o","invoice":"i","card":"` + long + `",` + rest + `}`, "o", "card"},
 	} {
 		err := s.handler.Handle(t.Context(), &layby.Event{Value: []byte(c.value), Resource: c.resource})
 		verdict(t, err, layby.ErrPermanent, payment.ClassInvalid)

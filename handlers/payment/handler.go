@@ -96,7 +96,7 @@ func (h *Handler) pay(ctx context.Context, e *layby.Event, r Request) error {
 func (h *Handler) decide(r Request, order versions, rows []row) (state, error) {
 	own, others := split(r.Invoice, rows)
 	switch {
-	case own.state != "" && own.Request != r:
+	case own.state != "" && !own.same(r):
 		return "", permanent(ClassMismatch, fmt.Errorf("invoice %q was requested before with other content: version %d of order %q, %v; now version %d of order %q, %v",
 			r.Invoice, own.Version, own.Order, own.Amount, r.Version, r.Order, r.Amount))
 	case own.state == mismatch:

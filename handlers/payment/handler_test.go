@@ -145,6 +145,26 @@ func TestACorrectedCardIsChargedOnce(t *testing.T) {
 	}
 }
 
+// The event is amended with the token of another card: that one is charged. Before an answer to the old card is there, the key keeps
+// it, for the service may have charged it.
+func TestAnotherCardOfTheEventIsCharged(t *testing.T) {
+	s := newScene(t)
+	s.set(func() { s.refuse, s.good = "card_expired", "tok_new" })
+	s.fails(fault{after: drop})
+	verdict(t, s.pay(t, ask17), layby.ErrRetriable, "Error")
+	s.fails(fault{})
+	amended := ask17
+	amended.Card = "tok_new"
+	verdict(t, s.pay(t, amended), layby.ErrNeedsCorrection, payment.ClassCard)
+	s.mustPay(t, amended)
+	s.charges(t, "o-17-3", 1)
+	s.row(t, "o-17-3", "captured refusals 1 attempts 3")
+	if got, want := fmt.Sprint(s.got()), "[{POST o-17-3#0 } {POST o-17-3#0 } {POST o-17-3#1 }]"; got != want {
+		t.Errorf("the calls are %s, wanted %s", got, want)
+	}
+	s.noReuse(t)
+}
+
 // A refusal that could not be recorded is repeated by its key, and recorded then: a new key before that could charge twice.
 func TestARefusalThatIsNotRecordedKeepsItsKey(t *testing.T) {
 	s := newScene(t)

@@ -84,6 +84,7 @@ func TestNothingIsChargedTwice(t *testing.T) {
 		for range rapid.IntRange(1, 10).Draw(rt, "attempts") {
 			name := rapid.SampledFrom(names).Draw(rt, "attempt")
 			r := rapid.SampledFrom(o.versions).Draw(rt, "version")
+			r.Card = rapid.SampledFrom([]string{"", "tok_1", "tok_2"}).Draw(rt, "card")
 			if rapid.IntRange(0, 9).Draw(rt, "a day passes") == 0 {
 				s.decide()
 				s.expire()
@@ -115,6 +116,9 @@ func (o *story) attempt(t *rapid.T, r payment.Request, wrong func(*scene, func()
 	}
 	err := o.handler.Handle(ctx, event(r))
 	after := o.charged()
+	if n := o.reuses(); n > 0 {
+		t.Fatalf("a key was used with other content %d times: %v", n, err)
+	}
 	total := 0
 	for i, one := range o.versions {
 		total += after[i]
@@ -144,6 +148,13 @@ func (o *story) charged() []int {
 		out = append(out, o.ledger[r.Invoice])
 	}
 	return out
+}
+
+// reuses is how often a key came with other content than before.
+func (o *story) reuses() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.reused
 }
 
 // mayBeCharged says that the version's row tells of a call whose outcome is not known.

@@ -116,7 +116,8 @@ func (s *service) request(ctx context.Context, find bool, r row, token string) (
 		Order   string      `json:"order"`
 		Invoice string      `json:"invoice"`
 		Amount  money.Money `json:"amount"`
-	}{r.Order, r.Invoice, r.Amount})
+		Card    string      `json:"card,omitempty"`
+	}{r.Order, r.Invoice, r.Amount, r.Card})
 	if err != nil {
 		return nil, fmt.Errorf("encode the payment: %w", err)
 	}

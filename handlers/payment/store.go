@@ -48,7 +48,7 @@ const (
 	codeExpired = "key_expired" // it doesn't know the key, or not any more
 )
 
-// row is one of payment_payments.
+// row is one of payment_payments. Its card is the one that the present key goes with.
 type row struct {
 	Request
 	state    state
@@ -121,7 +121,7 @@ func (s *store) claim(ctx context.Context, r Request, decide func(versions, []ro
 		if verdict != nil || next == "" {
 			return nil
 		}
-		written, err := tx.Query(ctx, s.sql.claim, r.Invoice, r.Order, r.Version, r.Amount.Amount, r.Amount.Currency, next, s.lifetime)
+		written, err := tx.Query(ctx, s.sql.claim, r.Invoice, r.Order, r.Version, r.Amount.Amount, r.Amount.Currency, next, s.lifetime, r.Card)
 		if err != nil {
 			return err
 		}
@@ -138,7 +138,7 @@ func (s *store) claim(ctx context.Context, r Request, decide func(versions, []ro
 }
 
 func scan(from pgx.CollectableRow) (r row, err error) {
-	err = from.Scan(&r.Invoice, &r.Order, &r.Version, &r.Amount.Amount, &r.Amount.Currency, &r.state, &r.payment, &r.code, &r.refusals, &r.unsure, &r.old)
+	err = from.Scan(&r.Invoice, &r.Order, &r.Version, &r.Amount.Amount, &r.Amount.Currency, &r.state, &r.payment, &r.code, &r.refusals, &r.unsure, &r.old, &r.Card)
 	return r, err
 }
 

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
+
 	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/handlers/internal/breaker"
 	"github.com/layby-go/layby/handlers/money"
@@ -95,6 +97,18 @@ func newCatalogue(cfg Config) (*catalogue, error) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
+}
+
+// questionsAtOnce is how many products of an order are asked for at the same time.
+const questionsAtOnce = 8
+
+// atOnce is how many products an order may ask for at the same time. While the circuit breaker lets one question pass it is one:
+// the second would be refused, and the order would give up the first, which is the probe.
+func (c *catalogue) atOnce() int {
+	if c.breaker.State() != gobreaker.StateClosed {
+		return 1
+	}
+	return questionsAtOnce
 }
 
 func (c *catalogue) close() { c.client.CloseIdleConnections() }

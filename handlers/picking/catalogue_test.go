@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
+
 	"github.com/layby-go/layby"
 )
 
@@ -143,6 +145,41 @@ func TestACatalogueThatFailsOftenIsUnavailable(t *testing.T) {
 	for _, product := range []string{"a", "b"} {
 		if _, err := c.find(t.Context(), product); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// An order with many products is a probe like any other: its questions don't refuse one another.
+func TestAnOrderProbesWithOneQuestion(t *testing.T) {
+	var fails atomic.Bool
+	s := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		if fails.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		_, _ = io.WriteString(w, strings.Replace(pear, `"p"`, `"`+strings.TrimPrefix(r.URL.Path, "/products/")+`"`, 1))
+	})
+	one := int64(1)
+	for round := range 20 {
+		c, err := newCatalogue(Config{CatalogueURL: s.URL, Breaker: BreakerConfig{MinCalls: 1, OpenFor: time.Millisecond}}.withDefaults())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.close)
+		fails.Store(true)
+		if _, err := c.find(t.Context(), fmt.Sprint("bad-", round)); err == nil {
+			t.Fatal("no failure")
+		}
+		fails.Store(false)
+		for c.breaker.State() != gobreaker.StateHalfOpen {
+			time.Sleep(time.Millisecond)
+		}
+		o := &order{ID: "o", Currency: "EUR"}
+		for n := range questionsAtOnce {
+			o.Lines = append(o.Lines, line{Number: int64(n + 1), Product: fmt.Sprint("p-", round, "-", n), Picked: &one, Ordered: &one})
+		}
+		if _, err := (&pricer{catalogue: c}).price(t.Context(), o); err != nil {
+			t.Fatalf("round %d: %v", round, err)
 		}
 	}
 }

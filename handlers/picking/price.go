@@ -34,9 +34,6 @@ const (
 	byNothing   = "not picked"
 )
 
-// questionsAtOnce is how many products of an order are asked for at the same time.
-const questionsAtOnce = 8
-
 // pricer prices orders.
 type pricer struct {
 	catalogue *catalogue
@@ -84,7 +81,7 @@ func (p *pricer) offers(ctx context.Context, o *order) (map[string]offer, error)
 
 	found := make([]offer, len(products))
 	asking, ctx := errgroup.WithContext(ctx)
-	asking.SetLimit(questionsAtOnce)
+	asking.SetLimit(p.catalogue.atOnce())
 	for i, product := range products {
 		asking.Go(func() (err error) {
 			found[i], err = p.catalogue.find(ctx, product)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/ordering"
 	"github.com/layby-go/layby/parking"
 )
@@ -20,6 +21,16 @@ type Command struct {
 	Reason    string
 	Executed  bool
 	Void      string // why it did nothing
+	Seq       int64  // of AmendParked: the event's
+
+	asked    *layby.Event // of Submit and AmendParked: the bytes
+	offset   int64        // of Submit: that of the record to copy, -1 for none
+	topic    string
+	topicID  ordering.TopicID
+	typ      string
+	expected int    // of AmendParked: the version
+	prepared int64  // the epoch of the owner that did
+	refusal  string // of that owner
 
 	at     parking.Owned // epoch and version at which it was executed
 	answer ordering.Execution

@@ -154,7 +154,7 @@ func (c *connection) Commands(ctx context.Context, at parking.Place, after parki
 		for _, k := range byKey(t.commands) {
 			if k.Consumer == at.Consumer && k.Partition == at.Partition && !k.Executed && k.ID > after.ID && len(list) < limit {
 				list = append(list, parking.Asked{
-					Command: ordering.Command{ID: k.ID, Kind: k.Kind, Resource: k.Resource}, Turn: parking.Turn{ID: k.ID},
+					Command: ordering.Command{ID: k.ID, Kind: k.Kind, Resource: k.Resource, Seq: k.Seq}, Turn: parking.Turn{ID: k.ID},
 				})
 			}
 		}

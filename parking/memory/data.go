@@ -64,6 +64,8 @@ type event struct {
 	letter   int64 // 0 for none
 	attempts []ordering.AttemptRecord
 	body     *layby.Event
+	version  int
+	versions []Version
 }
 
 func newData() *data {

@@ -16,11 +16,21 @@ func (t *transaction) execute(at place, run *ordering.CommandRun) (out ordering.
 		out.Void = true
 		return out, nil
 	}
+	if c.Kind.Prepared() && !c.Executed && c.prepared != t.lanes[at].Epoch {
+		out.Void = true // it waits for an owner that looks at it
+		return out, nil
+	}
 	k := resourceKey{at, c.Resource}
 	l := t.letters[c.Letter]
 	head := t.head(k)
 	why := t.void(&c, &l, t.resources[k], head)
-	if why == "" {
+	switch {
+	case why != "":
+	case c.Kind == ordering.AmendParked:
+		if why = t.amend(at, &c); why == "" {
+			out.Amended = c.Seq
+		}
+	default:
 		if out.Row, err = t.effect(at, k, &c, &l, run.Seq); err != nil {
 			return out, err
 		}
@@ -31,7 +41,7 @@ func (t *transaction) execute(at place, run *ordering.CommandRun) (out ordering.
 		out.Resource = &r
 	}
 	if !c.Executed {
-		c.Executed, c.Void, c.at, c.answer = true, why, t.lanes[at].Owned, out
+		c.Executed, c.Void, c.at, c.answer, c.asked = true, why, t.lanes[at].Owned, out, nil
 		put(t, t.commands, c.ID, c)
 	}
 	return out, nil
@@ -42,6 +52,8 @@ func (t *transaction) void(c *Command, l *Letter, r ordering.ResourceState, head
 	switch {
 	case c.Executed:
 		return "executed before"
+	case c.Kind.Prepared():
+		return c.refusal
 	case c.Letter != 0 && l.ID == 0:
 		return "the dead letter is gone"
 	case c.Letter != 0 && !l.open():
@@ -80,6 +92,8 @@ func (t *transaction) effect(at place, k resourceKey, c *Command, l *Letter, seq
 		r.Drained = r.Letter == 0 && r.Behind == 0 && !t.waits(k)
 		t.keep(k, r)
 		return nil, nil
+	case ordering.Submit:
+		return t.submit(at, c, seq)
 	case ordering.RetryNow:
 		return t.hurry(at, t.head(k)), nil
 	case ordering.Discard:
@@ -112,7 +126,7 @@ func (t *transaction) replay(at place, k resourceKey, l *Letter, seq, command in
 			Seq: l.Seq, Resource: l.Resource, Topic: l.Topic, Position: l.Position, Type: l.Type, Attempt: l.Attempt,
 			Due: t.now, Since: t.now, Copy: ordering.Copy{Kind: ordering.Body}, Letter: true,
 		},
-		letter: l.ID, body: l.Event,
+		letter: l.ID, body: l.Event, version: l.Version, versions: l.Versions,
 	}
 	if err := t.park(at, e); err != nil {
 		return nil, err
@@ -142,6 +156,6 @@ func (t *transaction) hurry(at place, e *event) *ordering.Row {
 	e.Due = t.now
 	put(t, t.events, eventKey{at, e.Seq}, *e)
 	row := e.Row
-	row.Copy, row.Letter = ordering.Copy{Kind: ordering.Body}, true // an answer says of every row that it is a replay's
+	row.Copy = ordering.Copy{Kind: ordering.Body} // an answer says of every row that it has a body
 	return &row
 }

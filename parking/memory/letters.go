@@ -29,6 +29,8 @@ type Letter struct {
 	Attempts  []ordering.AttemptRecord
 	Event     *layby.Event // its key, value, headers and timestamp; nil when they could be read from nowhere
 	Settled   time.Time
+	Version   int // of its bytes
+	Versions  []Version
 }
 
 func (l *Letter) row() *ordering.Row { return &ordering.Row{Topic: l.Topic, Position: l.Position} }
@@ -84,6 +86,7 @@ func (t *transaction) letter(at place, k letterKey, in *ordering.Letter) {
 		l.Event = row.body
 	}
 	l.Settled = time.Time{}
+	l.inherit(&row)
 	put(t, t.letters, id, l)
 	t.became(Parked, at, &in.Row, 0)
 	if l.Advance {

@@ -44,8 +44,10 @@ const (
 	Recorded Became = "recorded" // the success of a parked event
 	Passed   Became = "passed"   // later events need not wait for it any more
 	Executed Became = "executed" // a command about it had an effect
-	Rewound  Became = "rewound"  // it, and all behind it in its topic, is to be read again
-	Lost     Became = "lost"     // its resource is listed as one of which commits were lost, the partition itself under an empty name
+	// Submitted: it is a person's own, in no topic.
+	Submitted Became = "submitted"
+	Rewound   Became = "rewound" // it, and all behind it in its topic, is to be read again
+	Lost      Became = "lost"    // its resource is listed as one of which commits were lost, the partition itself under an empty name
 )
 
 // Change is one change of an event's state.

@@ -54,6 +54,18 @@ func (r *Resource) Of(e *layby.Event) (string, error) {
 	}
 }
 
+// In returns the resource that new bytes of an event give it; from is false where it is not found in those.
+func (r *Resource) In(e *layby.Event, value, headers bool) (id string, from bool, err error) {
+	switch {
+	case r.itself, r.selector.From == config.FromHeader && !headers, r.selector.From == config.FromJSON && !value:
+		return "", false, nil
+	case r.selector.From == config.FromHeader, r.selector.From == config.FromJSON:
+		id, err = r.Of(e)
+		return id, true, err
+	}
+	return "", false, nil
+}
+
 // text is a string that shares the bytes of a record. They don't change, and a string for each event would cost more
 // than all else that is done to find its resource.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
