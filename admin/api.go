@@ -25,6 +25,8 @@ type Options struct {
 	TokensFile string // empty: whoever can reach it is an operator
 	Version    string
 	Log        *slog.Logger
+	// Schemas is the file of the JSON Schema that an amended value of an event type has to match; empty for none. nil is none for all.
+	Schemas func(consumer, eventType string) string
 }
 
 // API is the HTTP API of a schema.
@@ -37,7 +39,8 @@ type API struct {
 	mux      *http.ServeMux
 	huma     huma.API
 	demanded map[string]Role // by the mux's pattern
-	slots    chan struct{}   // one a connection: who has one never waits for a connection
+	schemas  func(consumer, eventType string) string
+	slots    chan struct{} // one a connection: who has one never waits for a connection
 }
 
 // New makes an API. It asks Postgres nothing.
@@ -48,6 +51,9 @@ func New(ctx context.Context, o Options) (*API, error) {
 		if a.tokens, err = openTokens(ctx, o.TokensFile, o.Log); err != nil {
 			return nil, fmt.Errorf("admin.tokens_file: %w", err)
 		}
+	}
+	if a.schemas = o.Schemas; a.schemas == nil {
+		a.schemas = func(string, string) string { return "" }
 	}
 	var err error
 	if a.store, err = dls.New(o.Pool, o.Schema); err != nil {
@@ -90,9 +96,10 @@ func (a *API) describe(version string) {
 		Transformers:                 []huma.Transformer{withoutValues},
 	}
 	a.huma = humago.New(a.mux, config)
-	a.document("/openapi.json", "application/openapi+json", a.JSON)
-	a.document("/openapi.yaml", "application/openapi+yaml", a.YAML)
+	a.document(prefix+"/openapi.json", "application/openapi+json", a.JSON)
+	a.document(prefix+"/openapi.yaml", "application/openapi+yaml", a.YAML)
 	a.lettersRoutes()
+	a.actsRoutes()
 	a.sharpen()
 }
 
@@ -190,4 +197,3 @@ type headerOnly struct {
 func (h *headerOnly) Header() http.Header         { return h.header }
 func (h *headerOnly) WriteHeader(status int)      { h.status = status }
 func (h *headerOnly) Write(b []byte) (int, error) { return len(b), nil }
-

@@ -67,5 +67,8 @@ func (a *API) authorise(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	note(r.Context(), func(l *line) { l.route = pattern })
+	if !received(w, r) {
+		return
+	}
 	a.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, who)))
 }

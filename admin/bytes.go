@@ -150,4 +150,3 @@ func empty[T any](list []T) []T {
 	}
 	return list
 }
-

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,7 @@ type line struct {
 	who, route, id string
 	status         int
 	bytes          int64
+	sum            []byte // of what was asked for; not logged
 }
 
 type (
@@ -193,9 +195,25 @@ func received(w http.ResponseWriter, r *http.Request) bool {
 		writeProblem(w, http.StatusBadRequest, "the body is not UTF-8: send bytes in base64")
 	default:
 		r.Body = io.NopCloser(bytes.NewReader(body))
+		note(r.Context(), func(l *line) { l.sum = sumOf(r, body) })
 		return true
 	}
 	return false
+}
+
+// sumOf is the same for requests that ask for the same.
+func sumOf(r *http.Request, body []byte) []byte {
+	h := sha256.New()
+	for _, part := range []string{r.Method, r.URL.RequestURI(), strings.Join(r.Header.Values("If-Match"), ",")} {
+		fmt.Fprintf(h, "%d %s\n", len(part), part)
+	}
+	_, _ = h.Write(body)
+	return h.Sum(nil)
+}
+
+func requestSum(ctx context.Context) (sum []byte) {
+	note(ctx, func(l *line) { sum = l.sum })
+	return sum
 }
 
 func checkQuery(query string) string {
@@ -208,8 +226,8 @@ func checkQuery(query string) string {
 	}
 	for name, list := range values {
 		for _, v := range append(list, name) {
-			if !utf8.ValidString(v) {
-				return "the query has bytes that are not UTF-8"
+			if !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
+				return "the query has bytes that are not UTF-8, or NUL"
 			}
 		}
 	}

@@ -52,7 +52,9 @@ var refusals = []struct {
 }{
 	{dls.ErrNotFound, http.StatusNotFound},
 	{dls.ErrFilter, http.StatusBadRequest},
-	{errStale, http.StatusPreconditionFailed},
+	{dls.ErrInvalid, http.StatusUnprocessableEntity},
+	{dls.ErrTooMany, http.StatusUnprocessableEntity},
+	{dls.ErrConflict, http.StatusConflict},
 	{errInFlight, http.StatusConflict},
 	{errOtherRequest, http.StatusUnprocessableEntity},
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/layby-go/layby/dls"
+	"github.com/layby-go/layby/internal/harmless"
 )
 
 func (a *app) dlsExport() *cobra.Command {

@@ -109,7 +109,7 @@ func (s *Store) CancelOperation(ctx context.Context, by By, id int64) error {
 }
 
 func (s *Store) change(ctx context.Context, by By, action string, id int64) error {
-	return s.act(ctx, by, nil, func(tx pgx.Tx) error {
+	return s.act(ctx, by, nil, nil, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, "select "+s.schema+"."+action+"_operation($1, $2)", id, by.Reason)
 		return err
 	})
