@@ -100,6 +100,12 @@ func (a *API) describe(version string) {
 	a.document(prefix+"/openapi.yaml", "application/openapi+yaml", a.YAML)
 	a.lettersRoutes()
 	a.actsRoutes()
+	a.amendRoutes()
+	a.parkedRoutes()
+	a.operationRoutes()
+	a.eventRoutes()
+	a.auditRoutes()
+	a.eraseRoutes()
 	a.sharpen()
 }
 

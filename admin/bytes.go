@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"time"
@@ -114,14 +115,15 @@ type Value struct {
 	Bytes  int             `json:"bytes" doc:"Its size."`
 	Text   *string         `json:"text,omitempty"`
 	JSON   json.RawMessage `json:"json,omitempty"`
+	Hex    *string         `json:"hex,omitempty"`
 	Base64 *string         `json:"base64,omitempty"`
 }
 
 // Forms of a value.
 const (
-	asText   = "text"
-	asJSON   = "json"
-	asBase64 = "base64"
+	asText = "text"
+	asJSON = "json"
+	asHex  = "hex"
 )
 
 // viewValue shows a value in a form, or in base64 when it has not got that. A nil one is null.
@@ -136,11 +138,22 @@ func viewValue(value []byte, as string) *Value {
 	case as == asText && utf8.Valid(value):
 		text := string(value)
 		v.Text = &text
+	case as == asHex:
+		text := hex.EncodeToString(value)
+		v.Hex = &text
 	default:
 		text := base64.StdEncoding.EncodeToString(value)
 		v.Base64 = &text
 	}
 	return v
+}
+
+func decode64(text string) ([]byte, error) {
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, errors.New("it is no base64")
+	}
+	return b, nil
 }
 
 // empty is a list that is not null.

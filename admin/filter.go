@@ -11,8 +11,9 @@ import (
 
 // FilterQuery is a filter of dead letters in a query. Its conditions are joined with and.
 type FilterQuery struct {
+	ResourceQuery
+
 	Consumer    string      `query:"consumer" doc:"Only of this consumer (its group)." maxLength:"1000"`
-	Resource    string      `query:"resource" doc:"Only of this resource; an empty one is a resource too." maxLength:"4000"`
 	Type        string      `query:"type" doc:"Only of this event type." maxLength:"1000"`
 	Class       string      `query:"class" doc:"Only of this error class." maxLength:"1000"`
 	Fingerprint string      `query:"fingerprint" doc:"Only of this kind of error." maxLength:"100"`
@@ -24,17 +25,6 @@ type FilterQuery struct {
 	Until       time.Time   `query:"until" doc:"Only failed before."`
 	States      []dls.State `query:"state,explode" doc:"Only in one of these states; can be repeated." enum:"dead,awaiting correction,replaying,healed,discarded" maxItems:"5"`
 	Amended     string      `query:"amended" doc:"Only amended ones, or only the others." enum:"true,false"`
-
-	resource *string
-}
-
-// Resolve tells a resource that is empty from none.
-func (q *FilterQuery) Resolve(ctx huma.Context) []error {
-	u := ctx.URL()
-	if u.Query().Has("resource") {
-		q.resource = &q.Resource
-	}
-	return nil
 }
 
 func (q *FilterQuery) filter() (dls.Filter, error) {

@@ -46,7 +46,9 @@ type LetterDetail struct {
 	Letter
 
 	Timestamp *time.Time      `json:"timestamp,omitempty" doc:"The record's; one that no calendar has is shown as the nearest."`
-	HasBytes  bool            `json:"has_bytes" doc:"false when its bytes could be read from nowhere."`
+	HasBytes  bool            `json:"has_bytes" doc:"false when its bytes could be read from nowhere, or were erased."`
+	Erased    *time.Time      `json:"erased_at,omitempty" doc:"When somebody had its bytes and texts erased."`
+	Imported  *time.Time      `json:"imported_at,omitempty" doc:"When it came from an export."`
 	Key       *Bytes          `json:"key"`
 	Value     *Value          `json:"value"`
 	Headers   []Header        `json:"headers" nullable:"false"`
@@ -78,7 +80,7 @@ type Behind struct {
 
 func viewDetail(d *dls.Detail, as string) LetterDetail {
 	v := LetterDetail{
-		Letter: viewLetter(&d.Letter), Timestamp: utcOrNil(d.Event.Timestamp), HasBytes: d.HasBytes, Key: orNull(d.Event.Key),
+		Letter: viewLetter(&d.Letter), Timestamp: utcOrNil(d.Event.Timestamp), HasBytes: d.HasBytes, Erased: utcOrNil(d.Erased), Imported: utcOrNil(d.Imported), Key: orNull(d.Event.Key),
 		Value: viewValue(d.Event.Value, as), Headers: viewHeaders(d.Event.Headers), Chain: empty(d.Chain), Stack: d.Stack, Attempts: []Attempt{},
 		Behind: Behind{min(d.Behind.Events, dls.BehindCap-1), d.Behind.Events < dls.BehindCap, d.Behind.First},
 	}

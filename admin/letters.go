@@ -157,23 +157,25 @@ func (a *API) listGroups(ctx context.Context, in *listGroupsInput) (*listGroupsO
 	return out, nil
 }
 
-type letterInput struct {
+// LetterInput names a dead letter.
+type LetterInput struct {
 	ID int64 `path:"id" minimum:"1"`
 }
 
 // Resolve notes the id for the access log.
-func (in *letterInput) Resolve(ctx huma.Context) []error {
+func (in *LetterInput) Resolve(ctx huma.Context) []error {
 	note(ctx.Context(), func(l *line) { l.id = strconv.FormatInt(in.ID, 10) })
 	return nil
 }
 
-type asQuery struct {
-	As string `query:"as" default:"text" enum:"text,json,base64" doc:"The form of values. One that has not got it is in base64."`
+// AsQuery says how values are written.
+type AsQuery struct {
+	As string `query:"as" default:"text" enum:"text,json,hex,base64" doc:"The form of values. One that has not got it is in base64."`
 }
 
 type getLetterInput struct {
-	letterInput
-	asQuery
+	LetterInput
+	AsQuery
 }
 
 type getLetterOutput struct {
@@ -195,7 +197,7 @@ type timelineOutput struct {
 	}
 }
 
-func (a *API) getTimeline(ctx context.Context, in *letterInput) (*timelineOutput, error) {
+func (a *API) getTimeline(ctx context.Context, in *LetterInput) (*timelineOutput, error) {
 	list, err := a.store.Timeline(ctx, in.ID)
 	if err != nil {
 		return nil, err

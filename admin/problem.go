@@ -55,6 +55,7 @@ var refusals = []struct {
 	{dls.ErrInvalid, http.StatusUnprocessableEntity},
 	{dls.ErrTooMany, http.StatusUnprocessableEntity},
 	{dls.ErrConflict, http.StatusConflict},
+	{errStale, http.StatusPreconditionFailed},
 	{errInFlight, http.StatusConflict},
 	{errOtherRequest, http.StatusUnprocessableEntity},
 }
@@ -70,12 +71,34 @@ func (a *API) failed(ctx context.Context, err error) error {
 			return huma.NewError(r.status, err.Error())
 		}
 	}
+	if status, text := refusedByPostgres(err); status != 0 {
+		return huma.NewError(status, text)
+	}
 	if why := unavailable(err); why != "" {
 		a.log.LogAttrs(ctx, slog.LevelWarn, "the HTTP API could not answer", slog.String("request", requestID(ctx)), slog.String("error", err.Error()))
 		return huma.ErrorWithHeaders(huma.Error503ServiceUnavailable(why), http.Header{"Retry-After": {strconv.Itoa(retryAfter)}})
 	}
 	a.log.LogAttrs(ctx, slog.LevelError, "the HTTP API failed", slog.String("request", requestID(ctx)), slog.String("error", err.Error()))
 	return huma.Error500InternalServerError("it failed: the log of the process says why, with the request's id")
+}
+
+// refusedByPostgres is the status of what a function of the schema refuses, or of a value that no column can hold; 0 for all else.
+func refusedByPostgres(err error) (status int, text string) {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return 0, ""
+	}
+	switch {
+	case pg.Code == "P0002":
+		return http.StatusNotFound, pg.Message
+	case pg.Code == "55000":
+		return http.StatusConflict, pg.Message
+	case pg.Code == "22023":
+		return http.StatusUnprocessableEntity, pg.Message
+	case strings.HasPrefix(pg.Code, "22"):
+		return http.StatusUnprocessableEntity, "a value cannot be used: " + pg.Message
+	}
+	return 0, ""
 }
 
 // unavailable says why Postgres can't be used now; empty when that is not what an error is about.
@@ -107,6 +130,8 @@ func unavailableFor(code string) string {
 		return "Postgres takes no writes: it is read-only, or a standby"
 	case "57014", "55P03", "40P01", "40001": // cancelled, not locked in time, deadlock, serialisation
 		return "Postgres could not do it now"
+	case "42501":
+		return "the user of this process may not do this in Postgres: it needs the role that the schema's functions are granted to"
 	case "28000", "28P01", "3D000":
 		return "Postgres does not let this process in"
 	}
