@@ -41,7 +41,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 	ask(`insert into {{schema}}.parked_events (consumer, partition, seq, resource, topic, topic_id, source_offset, leader_epoch, event_type, attempt, spent, tier, due)
 		values ('orders', 0, 200, 'o-8', 't', gen_random_uuid(), 200, 0, '', 0, 0, '', now())`)
 	run("dls", "replay", "--fingerprint", "f1", "--dry-run", "--rate", "2", "--canary", "1").expect(t, exitDone,
-		"would replay 8 dead letters of 7 resources; 1 event wait behind them\n1 resources go first, the others when those have healed\n"+
+		"would replay 8 dead letters of 7 resources, with 1 event behind them\n1 resources go first, the others when those have healed\n"+
 			"at 2 resources a second it takes 4 seconds or more\n", "")
 	var plan struct {
 		Letters, Resources int

@@ -68,8 +68,10 @@ func TestAmendInAnEditor(t *testing.T) {
 		stdout, stderr         string
 	}{
 		// JSON is shown in lines, and stays in one.
-		{script(t, `grep -q '^  "n": 5,$' "$1" && sed -i 's/"a": ""/"a": "x"/' "$1"`), `{"n":5,"a":"x"}`, "1", exitDone,
-			"--- dead letter 5, version 0\n+++ dead letter 5, version 1\n", "to run it again: layby dls replay 5"},
+		{
+			script(t, `grep -q '^  "n": 5,$' "$1" && sed -i 's/"a": ""/"a": "x"/' "$1"`), `{"n":5,"a":"x"}`, "1", exitDone,
+			"--- dead letter 5, version 0\n+++ dead letter 5, version 1\n", "to run it again: layby dls replay 5",
+		},
 		{script(t, `echo "$1" | grep -q dead-letter-5.json`), `{"n":5,"a":"x"}`, "1", exitConflict, "", "nothing was changed: the event is the same as before"},
 		{script(t, `touch "$1"; exit 3`), `{"n":5,"a":"x"}`, "1", exitFailed, "", "ended with exit status 3"},
 		{"/nowhere/editor", `{"n":5,"a":"x"}`, "1", exitFailed, "", "ended with exit status 127"},

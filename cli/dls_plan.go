@@ -51,7 +51,9 @@ func (a *app) writePlan(output format, act dls.Act, p *dls.Plan, pace dls.Pace) 
 		return err
 	}
 	v := planView{
-		string(act), len(p.IDs), p.Resources, behindView{Events: p.Behind, Exact: p.Exact}, p.Asked, viewSkipped(p.Skipped),
+		string(act), len(p.IDs), p.Resources,
+		behindView{Events: p.Behind, Exact: p.Exact},
+		p.Asked, viewSkipped(p.Skipped),
 		make([]resourcePlan, len(p.First)), append([]int64{}, p.IDs...), true,
 	}
 	for i, r := range p.First {
@@ -68,7 +70,7 @@ const usualRate = 1000 // of an operation whose rate nobody says, in resources a
 // planText is a plan for a person.
 func planText(act dls.Act, p *dls.Plan, pace dls.Pace) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "would %s %d dead letters of %d resources; %s wait behind them\n", act, len(p.IDs), p.Resources, events(p.Behind, p.Exact))
+	fmt.Fprintf(&b, "would %s %d dead letters of %d resources, with %s behind them\n", act, len(p.IDs), p.Resources, events(p.Behind, p.Exact))
 	if pace.Canary > 0 {
 		fmt.Fprintf(&b, "%d resources go first, the others when those have healed\n", pace.Canary)
 	}

@@ -336,7 +336,7 @@ func TestDoctorAsksForEachRightInPostgres(t *testing.T) {
 	findings := examine(t, exitFailed, valid, weak)
 	for _, right := range []string{
 		"delete on parked_events", "update on parked_events", "update on dead_letters", "update (clean) on partitions", "execute on take_partition",
-		"execute on fence", "execute on execute_command", "insert on closed_gates",
+		"execute on fence", "execute on execute_commands", "insert on closed_gates",
 	} {
 		expectFinding(t, findings, "roles", doctor.Failed, right, grant)
 	}

@@ -39,7 +39,7 @@ func TestParked(t *testing.T) {
 	run("parked", "list", "--limit", "1").expect(t, exitDone, "", "there are more: --after ")
 
 	run("parked", "get", "o-8", "--limit", "2").expect(t, exitDone, "resource o-8 of orders, partition 0, held since ", "there are more: --after 202\n")
-	run("parked", "get", "o-8").expect(t, exitDone, ": \"3 waiting, for dead letter 8, dead\"\ndead letter 8: Timeout: late 8\nSEQ  SOURCE  TYPE        ATTEMPT", "")
+	run("parked", "get", "o-8").expect(t, exitDone, ": 3 waiting, for dead letter 8, dead\ndead letter 8: Timeout: late 8\nSEQ  SOURCE  TYPE        ATTEMPT", "")
 	run("parked", "get", "o-8", "--after", "202", "-o", "jsonl").expect(t, exitDone, `{"seq":203,`, "")
 	run("parked", "get", "o-8", "-o", "json").expect(t, exitDone, `"letter": {`, "")
 	run("parked", "get", "nobody").expect(t, exitNotFound, "", "nothing of this resource waits in consumer orders")

@@ -159,7 +159,7 @@ select current_user, coalesce(array_agg(what order by what), '{}') from (
     union all
     select format('execute on %s', f.proname) from pg_proc f
     where f.pronamespace = '{{schema}}'::regnamespace and not has_function_privilege(f.oid, 'execute')
-        and f.proname in ('take_partition', 'resize', 'fence', 'execute_command', 'recover_partition', 'set_cut', 'understood_from')
+        and f.proname in ('take_partition', 'resize', 'fence', 'execute_commands', 'recover_partition', 'set_cut', 'understood_from')
 ) as lacking`
 
 // roles looks at those of the schema, and whether this user has the consumer's.

@@ -106,6 +106,7 @@ func TestRightsOfTheRoles(t *testing.T) {
 		"select {{schema}}.take_partition('o', 0, 'k', gen_random_uuid(), 1, 0, 'i')":                                                       {app},
 		"select {{schema}}.resize('o', 1, '{}')":                                                                                            {app},
 		"select {{schema}}.execute_command('orders', 0, 1, 1)":                                                                              {app},
+		"select {{schema}}.execute_commands('orders', 0, '{1}', '{1}')":                                                                     {app},
 		"select {{schema}}.ask('replay', 'orders', 0, 'x', 1, 'r')":                                                                         {},
 		"select {{schema}}.ask_letter('replay', 1, 'r')":                                                                                    {},
 		"select {{schema}}.replay_letter(1, 1, true)":                                                                                       {},

@@ -24,7 +24,9 @@ insert into layby.commands (consumer, partition, kind, letter_id, resource, reas
 values ('orders', 0, 'replay', 1, 'order-17', 'the bank is back', 'layby', 'ann', '2026-03-01T07:00:00Z', '2026-03-01T07:00:01Z', '{}');
 insert into layby.parked_resources (consumer, partition, resource, held_by) values ('orders', 0, 'order-17', 3);
 insert into layby.parked_events (consumer, partition, seq, resource, topic, topic_id, source_offset, leader_epoch, event_type, attempt, spent, tier, due)
-values ('orders', 0, 6, 'order-17', 'order-events', '00000000-0000-0000-0000-000000000001', 9, 0, 'order.paid', 0, 0, '', now())`
+values ('orders', 0, 6, 'order-17', 'order-events', '00000000-0000-0000-0000-000000000001', 9, 0, 'order.paid', 0, 0, '', now());
+insert into layby.partitions (consumer, partition, cluster_id, owner, partition_count, instance, clean, ended_at)
+values ('orders', 0, 'k', gen_random_uuid(), 1, 'pod-1', true, '2026-03-01T06:10:00Z')`
 
 // deadLetters runs what the page has a person do, on its letters.
 func deadLetters(t *testing.T, p *page) {
@@ -67,4 +69,24 @@ ID CONSUMER RESOURCE TYPE STATE POLICY CLASS ERROR DEATHS FAILED AT
 		t.Errorf("%s prints\n%s", finding.text, out)
 	}
 	execute(t, migrated(t), p, split(p.block("sql", "layby.dead_letter_groups"))...)
+	acts(t, p, s)
+}
+
+// acts runs what the page has a person do about letters, in its order.
+func acts(t *testing.T, p *page, s *terminal) {
+	t.Helper()
+	s.writeText("corrected.json", `{"card":{"brand":"visa"},"lines":[{"sku":4712}]}`)
+	s.writeText("order.paid.schema.json", `{"type":"object"}`)
+	for _, holds := range []string{"7764 --dry-run", "--canary 1", "amend 5"} {
+		s.prints(p, p.block("sh", holds))
+	}
+	for _, holds := range []string{"layby op list", "layby dls discard", "layby parked list", "layby dls submit", "layby audit list"} {
+		s.run(p.block("sh", holds))
+	}
+	t.Chdir(s.dir) // where the schema is
+	valid(t, p.block("yaml", "schemas:").text, nil)
+	pool := migrated(t)
+	for _, holds := range []string{"layby.replay(", "layby.operation_progress", "layby.amend(", "layby.discard(", "layby.hold(", "layby.submit(", "layby.audit_log"} {
+		execute(t, pool, p, split(p.block("sql", holds))...)
+	}
 }

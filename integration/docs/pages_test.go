@@ -21,6 +21,8 @@ var checks = map[string]func(t *testing.T, p *page){
 
 	"docs/quick-start.md": quickStart,
 	"docs/verify.md":      verifyPage,
+
+	"docs/when-an-event-dies.md": whenAnEventDies,
 }
 
 // TestPages has every page checked: its blocks by the check that it has, and what all pages have in common. All blocks of a

@@ -45,7 +45,7 @@ begin
             execute format('grant update (ended_at, handover, clean, version, written_at) on {{schema}}.partitions to %I', r);
             execute format('grant insert, update on {{schema}}.dead_letters to %I', r);
             execute format('grant insert on {{schema}}.dead_letter_attempts to %I', r);
-            execute format('grant execute on function {{schema}}.take_partition, {{schema}}.resize, {{schema}}.fence, {{schema}}.execute_command, {{schema}}.prepare_commands,
+            execute format('grant execute on function {{schema}}.take_partition, {{schema}}.resize, {{schema}}.fence, {{schema}}.execute_command, {{schema}}.execute_commands, {{schema}}.prepare_commands,
                 {{schema}}.recover_partition, {{schema}}.set_cut, {{schema}}.steer_operations to %I', r);
             execute format('grant insert, delete on {{schema}}.dead_letter_copies to %I', r);
             execute format('grant execute on function {{schema}}.finish_operations, {{schema}}.purge_letters, {{schema}}.purge_commands to %I', r);

@@ -1,3 +1,1 @@
-select u.id, {{schema}}.execute_command($1, $2, u.id, u.seq)
-from unnest($3::bigint[], $4::bigint[]) with ordinality as u (id, seq, n)
-order by u.n
+select command, answer from {{schema}}.execute_commands($1, $2, $3, $4)
