@@ -154,7 +154,7 @@ func route[I, O any](a *API, demanded Role, op huma.Operation, do func(context.C
 	if op.Method == http.MethodPost {
 		op.Errors = append(op.Errors, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
-	op.MaxBodyBytes = maxBody + 1 // read and checked before
+	op.MaxBodyBytes, op.BodyReadTimeout = maxBody+1, -1 // read and checked before
 	a.demanded[op.Method+" "+op.Path] = demanded
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		release, err := a.slot(ctx)

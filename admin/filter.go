@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -70,6 +72,9 @@ type HeaderTest struct {
 }
 
 func (in *Filter) filter() (dls.Filter, error) {
+	if err := in.noNUL(); err != nil {
+		return dls.Filter{}, err
+	}
 	f := dls.Filter{
 		Consumer: in.Consumer, Type: in.Type, Class: in.Class, Fingerprint: in.Fingerprint, Correlation: in.Correlation, Text: in.Text,
 		States: in.States, Amended: in.Amended,
@@ -88,6 +93,25 @@ func (in *Filter) filter() (dls.Filter, error) {
 		f.Headers = append(f.Headers, dls.HeaderTest(h))
 	}
 	return f, addJSON(&f, "body.filter.json", in.JSON)
+}
+
+// noNUL refuses what no column of texts can hold: it would find nothing.
+func (in *Filter) noNUL() error {
+	texts := map[string][]string{
+		"consumer": {in.Consumer}, "type": {in.Type}, "class": {in.Class}, "fingerprint": {in.Fingerprint}, "correlation": {in.Correlation},
+		"text": {in.Text}, "json": in.JSON,
+	}
+	for _, h := range in.Headers {
+		texts["headers"] = append(texts["headers"], h.Name)
+	}
+	for name, list := range texts {
+		for _, text := range list {
+			if strings.ContainsRune(text, 0) {
+				return badFilter("body.filter."+name, errors.New("it has a NUL"))
+			}
+		}
+	}
+	return nil
 }
 
 // all says whether a filter has no condition.

@@ -169,6 +169,8 @@ func cleaned(p string) string {
 
 // received checks what was sent before it is looked into, and reads it. It writes an answer and returns false when that can't be used.
 func received(w http.ResponseWriter, r *http.Request) bool {
+	// Once it has come, the time that it had to come in must not end the work on it.
+	defer func() { _ = http.NewResponseController(w).SetReadDeadline(time.Time{}) }()
 	if why := checkQuery(r.URL.RawQuery); why != "" {
 		writeProblem(w, http.StatusBadRequest, why)
 		return false

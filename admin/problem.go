@@ -85,7 +85,8 @@ func (a *API) failed(ctx context.Context, err error) error {
 // refusedByPostgres is the status of what a function of the schema refuses, or of a value that no column can hold; 0 for all else.
 func refusedByPostgres(err error) (status int, text string) {
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
+	var connect *pgconn.ConnectError // says the same when no database can be entered
+	if !errors.As(err, &pg) || errors.As(err, &connect) {
 		return 0, ""
 	}
 	switch {
@@ -109,13 +110,15 @@ func unavailable(err error) string {
 	switch {
 	case errors.Is(err, migrations.ErrOldSchema), errors.Is(err, migrations.ErrNewSchema):
 		return err.Error()
+	case errors.As(err, &connect):
+		return "Postgres is away, or does not let this process in"
 	case errors.As(err, &pg):
 		return unavailableFor(pg.Code)
 	case errors.Is(err, context.DeadlineExceeded):
 		return "Postgres did not answer in time"
 	case errors.Is(err, context.Canceled):
 		return "whoever asked has gone"
-	case errors.As(err, &connect), errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, net.ErrClosed), pgconn.SafeToRetry(err), strings.Contains(err.Error(), "conn closed"):
 		return "Postgres is away"
 	}
@@ -132,8 +135,6 @@ func unavailableFor(code string) string {
 		return "Postgres could not do it now"
 	case "42501":
 		return "the user of this process may not do this in Postgres: it needs the role that the schema's functions are granted to"
-	case "28000", "28P01", "3D000":
-		return "Postgres does not let this process in"
 	}
 	switch code[:min(2, len(code))] {
 	case "08", "53", "57", "58":
