@@ -57,6 +57,7 @@ func TestWhatCantBeMeantIsRefused(t *testing.T) {
 		`{"ids":[1],"reason":"r","rate":-1}`:                                  "rate",
 		`{"ids":[99999999999999999999],"reason":"r"}`:                         "ids",
 		`{"filter":{"headers":[{"name":"a\u0000","value":""}]},"reason":"r"}`: "NUL",
+		`{"filter":{"type":"x","resource":null},"reason":"r"}`:                "resource",
 		`{"filter":{"text":"a\u0000"},"reason":"r"}`:                          "NUL",
 		`{"filter":{"json":["nonsense"]},"dry_run":true}`:                     "no test of JSON",
 		`{"filter":{"json":["$.[["]},"dry_run":true}`:                         "SQL/JSON path",

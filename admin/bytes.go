@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -14,8 +15,11 @@ import (
 	"github.com/layby-go/layby/internal/columns"
 )
 
-// Bytes are bytes in JSON: a text, or {"base64": "..."} where they are none. A nil pointer is null.
+// Bytes are bytes in JSON: a text, or {"base64": "..."} where they are none.
 type Bytes []byte
+
+// NullBytes are Bytes, or null for nil.
+type NullBytes []byte
 
 var errBytes = errors.New(`write a text, or bytes as {"base64": "..."}`)
 
@@ -29,18 +33,22 @@ func (b Bytes) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads what MarshalJSON writes.
 func (b *Bytes) UnmarshalJSON(data []byte) error {
-	var text string
-	if json.Unmarshal(data, &text) == nil {
-		*b = append(Bytes{}, text...)
+	var text *string
+	if json.Unmarshal(data, &text) == nil && text != nil {
+		*b = append(Bytes{}, *text...)
 		return nil
 	}
 	var object struct {
-		Base64 *[]byte `json:"base64"`
+		Base64 *string `json:"base64"`
 	}
 	if json.Unmarshal(data, &object) != nil || object.Base64 == nil {
 		return errBytes
 	}
-	*b = append(Bytes{}, *object.Base64...)
+	bytes, err := decode64(*object.Base64)
+	if err != nil {
+		return err
+	}
+	*b = append(Bytes{}, bytes...)
 	return nil
 }
 
@@ -48,45 +56,71 @@ func (b *Bytes) UnmarshalJSON(data []byte) error {
 func (Bytes) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		Description: "A text, or bytes in base64 where they are none.",
-		OneOf: []*huma.Schema{
-			{Type: huma.TypeString, Nullable: true},
-			{
-				Type: huma.TypeObject, Required: []string{"base64"}, AdditionalProperties: false,
-				Properties: map[string]*huma.Schema{"base64": {Type: huma.TypeString, ContentEncoding: "base64"}},
-			},
-		},
+		OneOf:       []*huma.Schema{{Type: huma.TypeString}, base64Object()},
 	}
 }
 
-var _ huma.SchemaProvider = Bytes{}
+func base64Object() *huma.Schema {
+	return &huma.Schema{
+		Type: huma.TypeObject, Required: []string{"base64"}, AdditionalProperties: false, Properties: map[string]*huma.Schema{"base64": base64Text()},
+	}
+}
 
-// orNull keeps the difference between nil and empty.
-func orNull(b []byte) *Bytes {
+func base64Text() *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, ContentEncoding: "base64", Pattern: base64Pattern, PatternDescription: "base64"}
+}
+
+// base64Pattern is what decode64 reads.
+const base64Pattern = `^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$`
+
+func decode64(text string) ([]byte, error) {
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || strings.ContainsAny(text, "\r\n") {
+		return nil, errors.New("it is no base64")
+	}
+	return b, nil
+}
+
+// MarshalJSON writes null, or what Bytes writes.
+func (b NullBytes) MarshalJSON() ([]byte, error) {
 	if b == nil {
+		return []byte("null"), nil
+	}
+	return Bytes(b).MarshalJSON()
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (b *NullBytes) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		*b = nil
 		return nil
 	}
-	v := Bytes(b)
-	return &v
+	return (*Bytes)(b).UnmarshalJSON(data)
 }
 
-// given is the other way.
-func given(b *Bytes) []byte {
-	if b == nil {
-		return nil
-	}
-	return append([]byte{}, *b...)
+// Schema describes the forms.
+func (NullBytes) Schema(r huma.Registry) *huma.Schema {
+	s := Bytes(nil).Schema(r)
+	s.Description += " null is not the same as an empty text."
+	s.OneOf[0].Nullable = true
+	return s
 }
+
+var (
+	_ huma.SchemaProvider = Bytes{}
+	_ huma.SchemaProvider = NullBytes{}
+)
 
 // Header is a header of an event.
 type Header struct {
-	Key   string `json:"key"`
-	Value *Bytes `json:"value" doc:"null is not the same as an empty text."`
+	Key   string    `json:"key"`
+	Value NullBytes `json:"value"`
 }
 
 func viewHeaders(hs []layby.Header) []Header {
 	list := make([]Header, len(hs))
 	for i, h := range hs {
-		list[i] = Header{h.Key, orNull(h.Value)}
+		list[i] = Header{h.Key, NullBytes(h.Value)}
 	}
 	return list
 }
@@ -94,7 +128,7 @@ func viewHeaders(hs []layby.Header) []Header {
 func eventHeaders(hs []Header) []layby.Header {
 	list := make([]layby.Header, len(hs))
 	for i, h := range hs {
-		list[i] = layby.Header{Key: h.Key, Value: given(h.Value)}
+		list[i] = layby.Header{Key: h.Key, Value: []byte(h.Value)}
 	}
 	return list
 }
@@ -146,14 +180,6 @@ func viewValue(value []byte, as string) *Value {
 		v.Base64 = &text
 	}
 	return v
-}
-
-func decode64(text string) ([]byte, error) {
-	b, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return nil, errors.New("it is no base64")
-	}
-	return b, nil
 }
 
 // empty is a list that is not null.

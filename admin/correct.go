@@ -1,11 +1,8 @@
 package admin
 
 import (
-	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -41,9 +38,9 @@ func (v *NewValue) UnmarshalJSON(data []byte) error {
 	case is["json"] != nil: // null is a JSON value too
 		*v = append(NewValue{}, is["json"]...)
 	case forms.Base64 != nil:
-		b, err := base64.StdEncoding.DecodeString(*forms.Base64)
+		b, err := decode64(*forms.Base64)
 		if err != nil {
-			return fmt.Errorf("the base64 form: %w", err)
+			return err
 		}
 		*v = append(NewValue{}, b...)
 	default:
@@ -61,13 +58,10 @@ func (NewValue) Schema(huma.Registry) *huma.Schema {
 		Description: "A value: as text, as JSON (its bytes are those that are sent), or its bytes in base64.",
 		OneOf: []*huma.Schema{
 			form("text", &huma.Schema{Type: huma.TypeString}), form("json", &huma.Schema{}),
-			form("base64", &huma.Schema{Type: huma.TypeString, ContentEncoding: "base64", Pattern: base64Pattern, PatternDescription: "base64"}),
+			base64Object(),
 		},
 	}
 }
-
-// base64Pattern is what base64.StdEncoding reads.
-const base64Pattern = `^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$`
 
 // CorrectBody is a correction.
 type CorrectBody struct {
@@ -126,9 +120,4 @@ func (a *API) checked(c *dls.Correction, consumer string, was *layby.Event, hasB
 			&huma.ErrorDetail{Location: "body.value", Message: against.Error()})
 	}
 	return nil
-}
-
-// unchanged says whether a correction leaves the event as it is.
-func unchanged(c *dls.Correction, was *layby.Event) bool {
-	return c.Headers == nil && c.Value != nil && was.Value != nil && bytes.Equal(c.Value, was.Value)
 }

@@ -28,7 +28,7 @@ type submitInput struct {
 // SubmitBody is an event: new bytes, or a copy of a record.
 type SubmitBody struct {
 	Consumer  string    `json:"consumer" minLength:"1" maxLength:"1000" doc:"The consumer (its group)."`
-	Key       *Bytes    `json:"key,omitempty" doc:"Left out or null, it has none."`
+	Key       NullBytes `json:"key,omitempty" doc:"Left out or null, it has none."`
 	Value     *NewValue `json:"value,omitempty" doc:"Left out, it has none."`
 	Headers   []Header  `json:"headers,omitempty" maxItems:"1000"`
 	Topic     string    `json:"topic,omitempty" maxLength:"249" doc:"That it is said to come from; the consumer's first without it."`
@@ -69,7 +69,7 @@ func (a *API) submit(ctx context.Context, in *submitInput) (*commandOutput, erro
 		if b.Copy != nil {
 			return s.SubmitCopy(ctx, by(ctx, b.Reason), b.Consumer, b.Copy.Topic, b.Copy.Partition, b.Copy.Offset)
 		}
-		e := dls.Submission{Consumer: b.Consumer, Key: given(b.Key), Headers: eventHeaders(b.Headers), Topic: b.Topic, Partition: b.Partition}
+		e := dls.Submission{Consumer: b.Consumer, Key: []byte(b.Key), Headers: eventHeaders(b.Headers), Topic: b.Topic, Partition: b.Partition}
 		if b.Value != nil {
 			e.Value = append([]byte{}, *b.Value...)
 		}

@@ -71,7 +71,9 @@ func TestParkedResourcesAreFoundHeldAndReleased(t *testing.T) {
 	w.post("/parked-events/amend", `{"consumer":"orders","partition":3,"seq":101,"value":{"text":"x"},"reason":"r"}`, `If-Match: "0"`).is(404)
 	for _, act := range []string{"hold", "release", "retry"} {
 		w.post("/parked-resources/"+act, `{"consumer":"orders","resource":"o-1","reason":"r"}`).is(202, "operation_id")
-		w.post("/parked-resources/"+act, `{"consumer":"none","resource":{"base64":"/w=="},"reason":"r"}`).is(404)
+		if a := w.post("/parked-resources/"+act, `{"consumer":"none","resource":{"base64":"/w=="},"reason":"r"}`); a.status != 404 && a.status != 409 {
+			t.Errorf("%s: %d %s", act, a.status, a.text)
+		}
 		w.post("/parked-resources/"+act, `{"consumer":"orders","reason":"r"}`).is(422)
 		w.post("/parked-resources/"+act, `{"consumer":"orders","resource":null,"reason":"r"}`).is(422)
 	}
@@ -163,6 +165,7 @@ func TestPostgresIsAway(t *testing.T) {
 	}
 	w.post("/dead-letters/replay", `{"ids":[1],"reason":"r"}`, "Idempotency-Key: k").is(503)
 	server.Exec(t, "alter database "+name+" allow_connections true")
+	w.pool.Reset() // its connections are gone too
 	w.get("/dead-letters").is(200)
 }
 

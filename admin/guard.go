@@ -16,6 +16,7 @@ import (
 	"path"
 	"regexp"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -196,6 +197,10 @@ func received(w http.ResponseWriter, r *http.Request) bool {
 	case !utf8.Valid(body):
 		writeProblem(w, http.StatusBadRequest, "the body is not UTF-8: send bytes in base64")
 	default:
+		if at, found := nullIn(body); found {
+			writeProblem(w, http.StatusUnprocessableEntity, "null has no meaning at "+strconv.QuoteToASCII(at)+": leave it out, or write what is meant")
+			return false
+		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		note(r.Context(), func(l *line) { l.sum = sumOf(r, body) })
 		return true

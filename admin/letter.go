@@ -49,7 +49,7 @@ type LetterDetail struct {
 	HasBytes  bool            `json:"has_bytes" doc:"false when its bytes could be read from nowhere, or were erased."`
 	Erased    *time.Time      `json:"erased_at,omitempty" doc:"When somebody had its bytes and texts erased."`
 	Imported  *time.Time      `json:"imported_at,omitempty" doc:"When it came from an export."`
-	Key       *Bytes          `json:"key"`
+	Key       NullBytes       `json:"key"`
 	Value     *Value          `json:"value"`
 	Headers   []Header        `json:"headers" nullable:"false"`
 	Chain     []string        `json:"error_chain" nullable:"false" doc:"Texts of the wrapped errors, outermost first."`
@@ -80,7 +80,7 @@ type Behind struct {
 
 func viewDetail(d *dls.Detail, as string) LetterDetail {
 	v := LetterDetail{
-		Letter: viewLetter(&d.Letter), Timestamp: utcOrNil(d.Event.Timestamp), HasBytes: d.HasBytes, Erased: utcOrNil(d.Erased), Imported: utcOrNil(d.Imported), Key: orNull(d.Event.Key),
+		Letter: viewLetter(&d.Letter), Timestamp: utcOrNil(d.Event.Timestamp), HasBytes: d.HasBytes, Erased: utcOrNil(d.Erased), Imported: utcOrNil(d.Imported), Key: NullBytes(d.Event.Key),
 		Value: viewValue(d.Event.Value, as), Headers: viewHeaders(d.Event.Headers), Chain: empty(d.Chain), Stack: d.Stack, Attempts: []Attempt{},
 		Behind: Behind{min(d.Behind.Events, dls.BehindCap-1), d.Behind.Events < dls.BehindCap, d.Behind.First},
 	}
@@ -129,7 +129,7 @@ func viewHappening(h *dls.Happening) Happening {
 // Version is one version of a letter's bytes.
 type Version struct {
 	Version   int        `json:"version" doc:"0 is the record as it came."`
-	Key       *Bytes     `json:"key"`
+	Key       NullBytes  `json:"key"`
 	Value     *Value     `json:"value"`
 	Headers   []Header   `json:"headers" nullable:"false"`
 	Timestamp *time.Time `json:"timestamp,omitempty"`
@@ -141,7 +141,7 @@ type Version struct {
 
 func viewVersion(v *dls.Version, as string) Version {
 	return Version{
-		v.Version, orNull(v.Key), viewValue(v.Value, as), viewHeaders(v.Headers), utcOrNil(v.Timestamp), v.Who, v.Actor, v.Reason, utc(v.Made),
+		v.Version, NullBytes(v.Key), viewValue(v.Value, as), viewHeaders(v.Headers), utcOrNil(v.Timestamp), v.Who, v.Actor, v.Reason, utc(v.Made),
 	}
 }
 

@@ -23,14 +23,14 @@ type waitingOutput struct {
 type WaitingEvent struct {
 	Queued
 
-	Consumer  string   `json:"consumer"`
-	Partition int32    `json:"partition"`
-	Resource  Bytes    `json:"resource"`
-	Version   int      `json:"version" doc:"Of its bytes: 0 for the event as it came."`
-	HasBytes  bool     `json:"has_bytes" doc:"false when its bytes are in Kafka."`
-	Key       *Bytes   `json:"key"`
-	Value     *Value   `json:"value"`
-	Headers   []Header `json:"headers" nullable:"false"`
+	Consumer  string    `json:"consumer"`
+	Partition int32     `json:"partition"`
+	Resource  Bytes     `json:"resource"`
+	Version   int       `json:"version" doc:"Of its bytes: 0 for the event as it came."`
+	HasBytes  bool      `json:"has_bytes" doc:"false when its bytes are in Kafka."`
+	Key       NullBytes `json:"key"`
+	Value     *Value    `json:"value"`
+	Headers   []Header  `json:"headers" nullable:"false"`
 }
 
 func (a *API) getWaiting(ctx context.Context, in *waitingInput) (*waitingOutput, error) {
@@ -39,7 +39,7 @@ func (a *API) getWaiting(ctx context.Context, in *waitingInput) (*waitingOutput,
 		return nil, err
 	}
 	return &waitingOutput{etag(w.Version), WaitingEvent{
-		viewQueued(&w.Queued), w.Consumer, w.Partition, Bytes(w.Resource), w.Version, w.HasBody, orNull(w.Event.Key), viewValue(w.Event.Value, in.As),
+		viewQueued(&w.Queued), w.Consumer, w.Partition, Bytes(w.Resource), w.Version, w.HasBody, NullBytes(w.Event.Key), viewValue(w.Event.Value, in.As),
 		viewHeaders(w.Event.Headers),
 	}}, nil
 }
