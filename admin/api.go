@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -38,14 +39,16 @@ type API struct {
 	tokens   *tokens // nil when nobody has to show one
 	mux      *http.ServeMux
 	huma     huma.API
-	demanded map[string]Role // by the mux's pattern
+	demanded map[string]Role     // by the mux's pattern
+	filled   map[string][]string // by pattern: parameters of the query that can't be empty
+	literal  map[string][]string // methods of paths without a variable
 	schemas  func(consumer, eventType string) string
 	slots    chan struct{} // one a connection: who has one never waits for a connection
 }
 
 // New makes an API. It asks Postgres nothing.
 func New(ctx context.Context, o Options) (*API, error) {
-	a := &API{pool: o.Pool, schema: o.Schema, log: o.Log, mux: http.NewServeMux(), demanded: map[string]Role{}}
+	a := &API{pool: o.Pool, schema: o.Schema, log: o.Log, mux: http.NewServeMux(), demanded: map[string]Role{}, filled: map[string][]string{}, literal: map[string][]string{}}
 	if o.TokensFile != "" {
 		var err error
 		if a.tokens, err = openTokens(ctx, o.TokensFile, o.Log); err != nil {
@@ -184,14 +187,31 @@ func (a *API) slot(ctx context.Context) (release func(), err error) {
 
 // notServed answers what no route takes.
 func (a *API) notServed(w http.ResponseWriter, r *http.Request) {
-	answer := &headerOnly{header: http.Header{}}
-	a.mux.ServeHTTP(answer, r)
-	if answer.status == http.StatusMethodNotAllowed {
-		w.Header().Set("Allow", answer.header.Get("Allow"))
-		writeProblem(w, http.StatusMethodNotAllowed, "this path takes "+answer.header.Get("Allow"))
+	allow := a.allowed(r)
+	if allow == "" {
+		writeProblem(w, http.StatusNotFound, "there is nothing at this path")
 		return
 	}
-	writeProblem(w, http.StatusNotFound, "there is nothing at this path")
+	w.Header().Set("Allow", allow)
+	writeProblem(w, http.StatusMethodNotAllowed, "this path takes "+allow)
+}
+
+// allowed are the methods that a path takes; empty when it is none.
+func (a *API) allowed(r *http.Request) string {
+	methods := a.literal[r.URL.Path]
+	if len(methods) == 0 {
+		answer := &headerOnly{header: http.Header{}}
+		a.mux.ServeHTTP(answer, r)
+		if answer.status != http.StatusMethodNotAllowed {
+			return ""
+		}
+		return answer.header.Get("Allow")
+	}
+	if slices.Contains(methods, http.MethodGet) {
+		methods = append(slices.Clone(methods), http.MethodHead)
+	}
+	slices.Sort(methods)
+	return strings.Join(methods, ", ")
 }
 
 // headerOnly takes an answer without its body.

@@ -56,7 +56,7 @@ func (a *API) authorise(w http.ResponseWriter, r *http.Request) {
 	case cleaned(r.URL.Path) != r.URL.Path:
 		writeProblem(w, http.StatusNotFound, "there is nothing at this path")
 		return
-	case pattern == "":
+	case pattern == "", len(a.literal[r.URL.Path]) > 0 && strings.Contains(pattern, "{"): // what has a name is no id
 		a.notServed(w, r)
 		return
 	case !registered:
@@ -67,7 +67,7 @@ func (a *API) authorise(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	note(r.Context(), func(l *line) { l.route = pattern })
-	if !received(w, r) {
+	if !received(w, r) || !filled(w, r, a.filled[pattern]) {
 		return
 	}
 	a.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, who)))

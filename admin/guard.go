@@ -208,6 +208,19 @@ func received(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
+// filled refuses parameters that are there and empty, and can't be: huma takes them for ones that are not there, and a condition that
+// is not there selects more. It writes an answer and returns false.
+func filled(w http.ResponseWriter, r *http.Request, names []string) bool {
+	query := r.URL.Query()
+	for _, name := range names {
+		if query.Has(name) && query.Get(name) == "" {
+			writeProblem(w, http.StatusUnprocessableEntity, "the parameter "+name+" is empty: write a value, or leave it out")
+			return false
+		}
+	}
+	return true
+}
+
 // sumOf is the same for requests that ask for the same.
 func sumOf(r *http.Request, body []byte) []byte {
 	h := sha256.New()

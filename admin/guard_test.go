@@ -111,6 +111,12 @@ func TestEveryRefusalIsAProblem(t *testing.T) {
 	w.get("/dead-letters?class=" + strings.Repeat("x", maxQuery)).is(400)
 	w.get("/dead-letters?limit=1000000000").is(422, "limit")
 	w.get("/dead-letters?limit=0").is(422, "limit")
+	w.get("/dead-letters?since=").is(422, "since is empty")
+	w.get("/dead-letters?state=").is(422, "state is empty")
+	w.get("/audit?letter_id=").is(422, "letter_id is empty")
+	if a := w.get("/dead-letters/replay").is(405); a.header.Get("Allow") != "POST" {
+		t.Errorf("Allow %q", a.header.Get("Allow"))
+	}
 	w.get("/dead-letters?surprise=1").is(422, "surprise")
 	w.get("/dead-letters?since=yesterday").is(422, "since")
 	w.get("/dead-letters?cursor=x").is(400, "no cursor")

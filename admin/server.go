@@ -16,7 +16,7 @@ const (
 	readTimeout   = 30 * time.Second
 	writeTimeout  = requestTime + 10*time.Second
 	idleTimeout   = 2 * time.Minute
-	maxHeader     = 16 << 10
+	maxHeader     = 64 << 10
 )
 
 // ErrOpen says that the API would be open to others without tokens.

@@ -79,7 +79,7 @@ func (s *Store) Operations(ctx context.Context, before int64, limit int) ([]Oper
 	var list []Operation
 	err := s.readOnly(ctx, quickly, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, s.render(`select `+operationFields+` from (
-				select id from {{schema}}.operations where $1 = 0 or id < $1 order by id desc limit $2) p
+				select id from {{schema}}.operations where $1::bigint = 0 or id < $1 order by id desc limit $2) p
 			join {{schema}}.operation_progress o on o.id = p.id order by o.id desc`), before, limit)
 		if err != nil {
 			return err
