@@ -175,6 +175,11 @@ func TestImportsThatAreRefused(t *testing.T) {
 	const topic = "05050000-0000-0000-0000-000000000001"
 	refused("", "line 1: consumer orders has no partition 3 here")
 	refused(`{"order-events": {"id": "`+topic+`", "commit": 2}}`, "line 2: consumer orders has not done order-events/3@2")
+	refused(`{"a-name-of-before": {"id": "`+topic+`", "commit": 2}}`, "line 2: consumer orders has not done order-events/3@2")
+	run(t, to, `insert into {{schema}}.parked_events (consumer, partition, seq, resource, topic, topic_id, source_offset, leader_epoch, event_type, attempt, spent, tier, due)
+		values ('orders', 3, 9, 'b', 'order-events', '`+topic+`', 2, 0, '', 1, 0, '', now())`)
+	refused(`{"order-events": {"id": "`+topic+`", "commit": 3}}`, "line 2: order-events/3@2 is parked in consumer orders: the event itself is still to run")
+	run(t, to, "delete from {{schema}}.parked_events")
 	run(t, to, "delete from {{schema}}.partitions")
 	lane(t, to, `{"order-events": {"id": "`+topic+`", "commit": 3}}`)
 	dry, err := imported(t, to, text, Import{Dry: true})

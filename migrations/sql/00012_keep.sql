@@ -303,11 +303,16 @@ begin
     select x.n, x.why into bad, bad_why from (
         select e.n, case
             when p.consumer is null then format('consumer %s has no partition %s here, and a letter that is %s could be replayed only there', l.consumer, l.partition, l.state)
-            when p.sources->l.topic->>'id' = l.topic_id::text and coalesce((p.sources->l.topic->>'commit')::bigint, 0) <= l.source_offset
+            when exists (select from jsonb_each(p.sources) as s (topic, at)
+                    where s.at->>'id' = l.topic_id::text and coalesce((s.at->>'commit')::bigint, 0) <= l.source_offset)
                 then format('consumer %s has not done %s/%s@%s: the event itself is still to come', l.consumer, l.topic, l.partition, l.source_offset)
+            when exists (select from parked_events q
+                    where q.consumer = l.consumer and q.partition = l.partition and q.resource_hash = sha256(decode(l.resource, 'base64'))
+                        and q.topic_id = l.topic_id and q.source_offset = l.source_offset and q.letter_id is null)
+                then format('%s/%s@%s is parked in consumer %s: the event itself is still to run', l.topic, l.partition, l.source_offset, l.consumer)
             end as why
         from jsonb_array_elements(in_letters) with ordinality as e (v, n)
-        cross join lateral jsonb_to_record(e.v) as l (consumer text, partition integer, topic text, topic_id uuid, source_offset bigint, state text)
+        cross join lateral jsonb_to_record(e.v) as l (consumer text, partition integer, resource text, topic text, topic_id uuid, source_offset bigint, state text)
         left join partitions p on p.consumer = l.consumer and p.partition = l.partition
         where l.state in ('dead', 'awaiting correction')
     ) x where x.why is not null order by x.n limit 1;
