@@ -272,3 +272,31 @@ func TestAnExportGoesOnPastAPage(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A submitted event has the id of its command for an offset, and commands are counted from 1 everywhere.
+func TestSubmittedEventsOfTwoStoresAreTwo(t *testing.T) {
+	submitted := func(resource string) ordering.Letter {
+		return letter(resource, 1, func(l *ordering.Letter) { l.Row.Position.Offset, l.Event.Offset = -1, -1 })
+	}
+	from, to := newStore(t), newStore(t)
+	lane(t, to, "{}")
+	put(t, from, "orders", submitted("theirs"))
+	put(t, to, "orders", submitted("ours"))
+	text := strings.Join(exported(t, from, Filter{}), "\n")
+	for _, want := range []Imported{{Lines: 1, Letters: 1, Through: 1}, {Lines: 1, Present: 1, Through: 1}} {
+		if got, err := imported(t, to, text, Import{}); err != nil || got != want {
+			t.Errorf("%+v, %v, want %+v", got, err, want)
+		}
+	}
+	// What was imported and is exported from here, or is here as it was, is the same.
+	for _, s := range []*Store{to, from} {
+		text := strings.Join(exported(t, s, Filter{}), "\n")
+		if got, err := imported(t, to, text, Import{}); err != nil || got.Letters != 0 {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	expect(t, "resources", ask[string](t, to, "select string_agg(resource_text, ' ' order by id) from {{schema}}.dead_letters"), "ours theirs")
+	// The next one that dies here is a letter of its own.
+	put(t, to, "orders", letter("next", 2, func(l *ordering.Letter) { l.Row.Position.Offset = -2 }))
+	expect(t, "letters", ask[int](t, to, "select count(*) from {{schema}}.dead_letters where deaths = 1"), 3)
+}

@@ -326,7 +326,7 @@ begin
     with l as materialized (
         select e.n, x.* from jsonb_array_elements(in_letters) with ordinality as e (v, n)
         cross join lateral jsonb_to_record(e.v) as x (consumer text, partition integer, seq bigint, resource text, resource_text text, topic text,
-            topic_id uuid, source_offset bigint, leader_epoch integer, event_type text, state text, policy text, attempt integer, deaths integer,
+            topic_id uuid, source_offset bigint, submitted bigint, leader_epoch integer, event_type text, state text, policy text, attempt integer, deaths integer,
             error_class text, error_text text, error_chain jsonb, error_details text, stack text, fingerprint text, key text, key_text text,
             value text, headers jsonb, headers_raw text, timestamp_ms bigint, event_time timestamptz, has_bytes boolean, version integer,
             instance text, first_failed_at timestamptz, failed_at timestamptz, settled_at timestamptz, erased_at timestamptz,
@@ -340,7 +340,11 @@ begin
             l.error_details, l.stack, l.fingerprint, decode(l.key, 'base64'), l.key_text, decode(l.value, 'base64'), l.headers,
             decode(l.headers_raw, 'base64'), l.timestamp_ms, l.event_time, l.has_bytes, l.version, l.instance, l.first_failed_at, l.failed_at,
             l.settled_at, l.erased_at, now()
-        from l order by l.n
+        from l
+        -- A submitted event comes under another offset than it has where it was exported, which may be here.
+        where not exists (select from dead_letters h where h.consumer = l.consumer and h.topic_id = l.topic_id and h.partition = l.partition
+            and h.source_offset = l.submitted and h.resource_hash = sha256(decode(l.resource, 'base64')) and h.first_failed_at = l.first_failed_at)
+        order by l.n
         on conflict (consumer, topic_id, partition, source_offset) do nothing
         returning d.id, d.consumer, d.topic_id, d.partition, d.source_offset
     ), came as (
