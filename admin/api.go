@@ -165,6 +165,11 @@ func route[I, O any](a *API, demanded Role, op huma.Operation, do func(context.C
 			return nil, err
 		}
 		defer release()
+		if op.Method == http.MethodGet {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, readTime)
+			defer cancel()
+		}
 		out, err := do(ctx, in)
 		if err != nil {
 			return nil, a.failed(ctx, err)

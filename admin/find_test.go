@@ -137,7 +137,7 @@ func TestItAnswersWhileAllElseIsBusy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer tx.Rollback(context.Background()) //nolint:errcheck // the end of it
+		t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
 		if _, err := tx.Exec(t.Context(), "select from "+w.schema+".dead_letters for share"); err != nil {
 			t.Fatal(err)
 		}

@@ -26,6 +26,8 @@ import (
 const (
 	// requestTime ends what Postgres is asked for one request. An operation on a million letters takes most of it.
 	requestTime = 50 * time.Second
+	// readTime ends what only reads.
+	readTime = 30 * time.Second
 	// maxBody has room for a value of 8 MiB in base64, beyond what Kafka's brokers take by default (1 MiB).
 	maxBody = 12 << 20
 	// maxQuery is for filters: a page of text is enough.

@@ -79,7 +79,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 		t.Fatal(err)
 	}
 	o := Options{
-		Pool: open(t, url, func(c *pgxpool.Config) { c.MaxConns = 2 }, Bound), Schema: w.schema, TokensFile: w.file, Version: "test",
+		Pool: open(t, url, func(c *pgxpool.Config) { c.MaxConns = 2 }), Schema: w.schema, TokensFile: w.file, Version: "test",
 		Log: slog.New(slog.NewTextHandler(w.log, nil)),
 	}
 	for _, c := range change {

@@ -32,7 +32,7 @@ type KeyHeader struct {
 
 // Resolve tells an empty key from none.
 func (k *KeyHeader) Resolve(ctx huma.Context) []error {
-	ctx.EachHeader(func(name, value string) {
+	ctx.EachHeader(func(name, _ string) {
 		k.sent = k.sent || strings.EqualFold(name, "Idempotency-Key")
 	})
 	if k.sent && k.Key == "" {
@@ -46,7 +46,7 @@ func (k *KeyHeader) Resolve(ctx huma.Context) []error {
 func once[R, V any](ctx context.Context, a *API, k KeyHeader, act func(*dls.Store) (*R, error), view func(*R) V) (V, error) {
 	var answer V
 	if !k.sent {
-		result, err := act(a.store)
+		result, err := act(a.store.With(dls.Within{Before: bound}))
 		if err != nil {
 			return answer, err
 		}
@@ -55,6 +55,9 @@ func once[R, V any](ctx context.Context, a *API, k KeyHeader, act func(*dls.Stor
 	who, sum := whoAsks(ctx).Name, requestSum(ctx)
 	_, err := act(a.store.With(dls.Within{
 		Before: func(ctx context.Context, tx pgx.Tx) error {
+			if err := bound(ctx, tx); err != nil {
+				return err
+			}
 			var busy, other bool
 			var before *string
 			err := tx.QueryRow(ctx, "select busy, other, answer from "+a.schema+".admin_answered($1, $2, $3)", who, k.Key, sum).Scan(&busy, &other, &before)

@@ -105,11 +105,11 @@ func (a *app) startAdmin(ctx context.Context, cfg *config.Config, log *slog.Logg
 	}, nil
 }
 
-// openAdminPool makes the pool of the API: connections of its own, on which nothing lasts long.
+// openAdminPool makes the pool of the API: few connections of its own.
 func openAdminPool(ctx context.Context, cfg *config.Config) (*pgxpool.Pool, error) {
 	own := cfg.Postgres
 	own.MaxConnections = cfg.Admin.MaxConnections
-	return openPostgres(ctx, own, admin.Bound)
+	return openPostgres(ctx, own)
 }
 
 // schemasOf finds the file of the JSON Schema of a consumer's event type; empty for none.

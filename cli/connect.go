@@ -90,7 +90,7 @@ func saslMechanism(cfg config.SASL) sasl.Mechanism {
 
 // openPostgres makes a pool, which connects when it is used. A url_file is read again at each new connection for its
 // user and password.
-func openPostgres(ctx context.Context, cfg config.Postgres, change ...func(*pgxpool.Config)) (*pgxpool.Pool, error) {
+func openPostgres(ctx context.Context, cfg config.Postgres) (*pgxpool.Pool, error) {
 	url, err := cfg.ReadURL()
 	if err != nil {
 		return nil, usage(err)
@@ -115,9 +115,6 @@ func openPostgres(ctx context.Context, cfg config.Postgres, change ...func(*pgxp
 			conn.User, conn.Password = now.User, now.Password
 			return nil
 		}
-	}
-	for _, f := range change {
-		f(c)
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {
