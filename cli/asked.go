@@ -32,7 +32,7 @@ type askedView struct {
 func (a *app) afterAsking(ctx context.Context, cfg *config.Config, store *dls.Store, v *askedView, output format, wait bool) error {
 	what := v.text
 	if what == "" {
-		what = fmt.Sprintf("%s of %d dead letters is asked for", v.Act, v.Letters)
+		what = fmt.Sprintf("%s of %s is asked for", v.Act, count(v.Letters, "dead letter"))
 	}
 	if output == asTable {
 		if _, err := fmt.Fprintf(a.stdout, "%s: operation %d\n", what, v.Operation); err != nil {

@@ -135,7 +135,7 @@ func (a *app) act(ctx context.Context, cfg *config.Config, store *dls.Store, act
 			if atTerminal(a.stdin) {
 				fmt.Fprint(a.stderr, planText(act, plan, f.pace))
 			}
-			if err := a.agreed(ctx, fmt.Sprintf("%s %d dead letters of %d resources?", act, len(plan.IDs), plan.Resources)); err != nil {
+			if err := a.agreed(ctx, fmt.Sprintf("%s %s of %s?", act, count(len(plan.IDs), "dead letter"), count(plan.Resources, "resource"))); err != nil {
 				return err
 			}
 		}

@@ -23,7 +23,7 @@ func acting(t *testing.T) (run func(args ...string) result, ask func(sql string)
 
 func TestReplayOfOne(t *testing.T) {
 	run, ask := acting(t)
-	run("dls", "replay", "5", "--reason", "the bank is back").expect(t, exitDone, "replay of 1 dead letters is asked for: operation 1\n",
+	run("dls", "replay", "5", "--reason", "the bank is back").expect(t, exitDone, "replay of 1 dead letter is asked for: operation 1\n",
 		"partition 0 of orders waits for an owner: nobody has it, since 2026-01-01T00:00:00Z (last pod-1)\nto follow it: layby op watch 1\n")
 	run("op", "list").expect(t, exitDone, "replay  running  1         1 waiting", "")
 	ask(execute)
@@ -41,7 +41,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 	ask(`insert into {{schema}}.parked_events (consumer, partition, seq, resource, topic, topic_id, source_offset, leader_epoch, event_type, attempt, spent, tier, due)
 		values ('orders', 0, 200, 'o-8', 't', gen_random_uuid(), 200, 0, '', 0, 0, '', now())`)
 	run("dls", "replay", "--fingerprint", "f1", "--dry-run", "--rate", "2", "--canary", "1").expect(t, exitDone,
-		"would replay 8 dead letters of 7 resources, with 1 event behind them\n1 resources go first, the others when those have healed\n"+
+		"would replay 8 dead letters of 7 resources, with 1 event behind\nfirst 1 resource, the others when that has healed\n"+
 			"at 2 resources a second it takes 4 seconds or more\n", "")
 	var plan struct {
 		Letters, Resources int
@@ -83,7 +83,7 @@ func TestMoreThanOneNeedsYesWithoutATerminal(t *testing.T) {
 	run("dls", "list", "--state", "discarded", "--count").expect(t, exitDone, "2\n", "")
 	run("op", "watch", "1").expect(t, exitDone, "operation 1: 2 done\n", "")
 	// Whatever one of them is, one letter is not asked about.
-	run("dls", "advance", "2", "7", "--reason", "r").expect(t, exitDone, "advance of 1 dead letters is asked for: operation 2", "")
+	run("dls", "advance", "2", "7", "--reason", "r").expect(t, exitDone, "advance of 1 dead letter is asked for: operation 2", "")
 }
 
 func TestMistakesInAnAct(t *testing.T) {
@@ -136,7 +136,7 @@ func TestOperationsAreSteered(t *testing.T) {
 	run("dls", "replay", "9", "10", "--reason", "r", "--yes").expect(t, exitDone, "operation 4", "")
 	ask(execute)
 	ask("update {{schema}}.dead_letters set state = case id when 9 then 'dead' else 'healed' end, failed_at = now() where id in (9, 10)")
-	run("op", "watch", "4").expect(t, exitFailed, "operation 4: 1 healed, 1 died again\n", "1 dead letters died again")
+	run("op", "watch", "4").expect(t, exitFailed, "operation 4: 1 healed, 1 died again\n", "1 dead letter died again")
 	ask("update {{schema}}.operations set state = 'stopped', note = '5 of 9 died again' where id = 4")
 	run("op", "watch", "4").expect(t, exitFailed, "", "operation 4 is stopped: 5 of 9 died again")
 	r := run("op", "list", "--limit", "2", "-o", "jsonl")

@@ -45,7 +45,7 @@ func (a *app) dlsErase() *cobra.Command {
 				if err != nil {
 					return refusal(err)
 				}
-				question := fmt.Sprintf("erase %d dead letters of resource %s? This can't be taken back.", would.Letters, printable(e.Resource))
+				question := fmt.Sprintf("erase %s of resource %s? This can't be taken back.", count(would.Letters, "dead letter"), printable(e.Resource))
 				if err := a.agreed(cmd.Context(), question); err != nil {
 					return err
 				}
@@ -82,7 +82,7 @@ func (a *app) writeErased(output format, e *dls.Erasure, done *dls.Erased) error
 	if e.Dry {
 		verb = "would erase"
 	}
-	text := fmt.Sprintf("%s %d dead letters of resource %s", verb, done.Letters, printable(e.Resource))
+	text := fmt.Sprintf("%s %s of resource %s", verb, count(done.Letters, "dead letter"), printable(e.Resource))
 	if done.Before > 0 {
 		text += fmt.Sprintf("; %d were erased before", done.Before)
 	}

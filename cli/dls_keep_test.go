@@ -16,11 +16,11 @@ func TestErase(t *testing.T) {
 	dls("erase", "--resource", "o-5", "--dry-run").expect(t, exitConflict, "", "resource o-5 is not erased: 1 of its dead letters can still run (5): discard them first")
 	dls("erase", "--resource", "nobody", "--dry-run").expect(t, exitNotFound, "", "there is no dead letter of resource nobody")
 	dls("erase", "--resource", "o-2", "--consumer", "bills", "--dry-run").expect(t, exitNotFound, "", "in consumer bills")
-	dls("erase", "--resource", "o-2", "--dry-run").expect(t, exitDone, "would erase 1 dead letters of resource o-2: 0 versions, 0 attempts; in orders\n", "")
+	dls("erase", "--resource", "o-2", "--dry-run").expect(t, exitDone, "would erase 1 dead letter of resource o-2: 0 versions, 0 attempts; in orders\n", "")
 	// Nobody is at a terminal.
-	dls("erase", "--resource", "o-2", "--reason", "r").expect(t, exitUsage, "", "erase 1 dead letters of resource o-2? This can't be taken back. Say so with --yes")
+	dls("erase", "--resource", "o-2", "--reason", "r").expect(t, exitUsage, "", "erase 1 dead letter of resource o-2? This can't be taken back. Say so with --yes")
 	dls("get", "2").expect(t, exitDone, "value ", "")
-	dls("erase", "--resource", "o-2", "--reason", "r", "--yes").expect(t, exitDone, "erased 1 dead letters of resource o-2", "goes with its retention")
+	dls("erase", "--resource", "o-2", "--reason", "r", "--yes").expect(t, exitDone, "erased 1 dead letter of resource o-2", "goes with its retention")
 	dls("get", "2").expect(t, exitDone, "bytes         erased at 20", "")
 	dls("get", "2", "-o", "json").expect(t, exitDone, `"erased_at": "20`, "")
 	var v map[string]any

@@ -70,9 +70,9 @@ const usualRate = 1000 // of an operation whose rate nobody says, in resources a
 // planText is a plan for a person.
 func planText(act dls.Act, p *dls.Plan, pace dls.Pace) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "would %s %d dead letters of %d resources, with %s behind them\n", act, len(p.IDs), p.Resources, events(p.Behind, p.Exact))
+	fmt.Fprintf(&b, "would %s %s of %s, with %s behind\n", act, count(len(p.IDs), "dead letter"), count(p.Resources, "resource"), events(p.Behind, p.Exact))
 	if pace.Canary > 0 {
-		fmt.Fprintf(&b, "%d resources go first, the others when those have healed\n", pace.Canary)
+		fmt.Fprintf(&b, "first %s, the others when that has healed\n", count(pace.Canary, "resource"))
 	}
 	if pace.Rate == 0 {
 		pace.Rate = usualRate
@@ -102,13 +102,18 @@ func planText(act dls.Act, p *dls.Plan, pace dls.Pace) string {
 }
 
 func events(n int, exact bool) string {
-	switch {
-	case !exact:
+	if !exact {
 		return strconv.Itoa(n) + "+ events"
-	case n == 1:
-		return "1 event"
 	}
-	return strconv.Itoa(n) + " events"
+	return count(n, "event")
+}
+
+// count is "1 event", "2 events".
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
 }
 
 // skippedShown is how many ids a line names.

@@ -88,7 +88,7 @@ func becameOf(o *dls.Operation) error {
 	case o.State == dls.OperationStopped:
 		return fmt.Errorf("operation %d is stopped: %s; %d commands wait until it is resumed: layby op resume %[1]d", o.ID, o.Note, o.Waiting)
 	case o.DiedAgain > 0:
-		return fmt.Errorf("%d dead letters died again; layby dls timeline shows why", o.DiedAgain)
+		return fmt.Errorf("%s died again; layby dls timeline shows why", count(o.DiedAgain, "dead letter"))
 	case o.Cancelled > 0 && o.Done == 0:
 		return conflict(fmt.Errorf("operation %d was cancelled", o.ID))
 	case o.Commands > 0 && o.Void == o.Commands:

@@ -74,7 +74,7 @@ func TestAPersonIsAsked(t *testing.T) {
 		{func(_ *os.File, stop func()) { stop() }, exitFailed, "layby: nothing was changed: context canceled"},
 	} {
 		code, shown, _ := person(t, opts, question, c.answer, replay...)
-		if code != c.code || !strings.Contains(shown, c.want) || !strings.Contains(shown, "would replay 2 dead letters of 2 resources, with 0 events behind them") {
+		if code != c.code || !strings.Contains(shown, c.want) || !strings.Contains(shown, "would replay 2 dead letters of 2 resources, with 0 events behind") {
 			t.Errorf("exit %d, want %d: %q", code, c.code, shown)
 		}
 		ask("do $$ begin if exists (select from {{schema}}.commands) then raise 'changed'; end if; end $$")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/layby-go/layby/parking"
@@ -115,21 +116,21 @@ func (c *Consumer) pollCommands(ctx context.Context) {
 		}
 		c.readPauses(ctx)
 		c.steer(ctx)
-		for _, ln := range c.all() {
-			if ln.started.Load() {
-				ln.fetchCommands(ctx)
-			}
+		// All lanes from the first command to the last, page by page in turn. What is found again waits for its turn.
+		for list := c.all(); len(list) > 0 && ctx.Err() == nil; {
+			list = slices.DeleteFunc(list, func(ln *lane) bool { return !ln.started.Load() || !ln.fetchCommands(ctx) })
 		}
 	}
 }
 
-func (ln *lane) fetchCommands(ctx context.Context) {
+// fetchCommands hands one page of commands over, and reports whether there may be more.
+func (ln *lane) fetchCommands(ctx context.Context) bool {
 	short, cancel := context.WithTimeout(ctx, commandsEvery)
 	defer cancel()
 	list, err := ln.tenure.Commands(short, ln.asked, commandsLimit)
 	if err != nil {
 		ln.log.LogAttrs(ctx, slog.LevelDebug, "could not look for commands", slog.Any("error", err))
-		return
+		return false
 	}
 	first := ln.asked == parking.Turn{}
 	if first {
@@ -138,13 +139,13 @@ func (ln *lane) fetchCommands(ctx context.Context) {
 	// Those that wait for a handler are read again each time; they must not hide the ones behind them.
 	if ln.asked = (parking.Turn{}); len(list) == commandsLimit {
 		ln.asked = list[len(list)-1].Turn
-		ln.c.Notify() // there may be more
 	} else if first {
 		ln.requests.forget(list)
 	}
 	if ready := ln.ready(ctx, list); len(ready) > 0 {
 		ln.box.put(func(d *delivery) { d.Commands = append(d.Commands, ready...) })
 	}
+	return len(list) == commandsLimit
 }
 
 // steer has operations stopped, or go on, as what they did demands.

@@ -97,7 +97,9 @@ func TestDemoHoldsTheGuarantees(t *testing.T) {
 		`healed by tier 1s +[1-9]`,
 		`payments +\w+ +CardRefused +1 +1 +1 `,
 		`select layby\.amend\(id, jsonb_set\(.*'\{card\}'`,
-		`select layby\.replay\(id, 'corrected'\) from layby\.dead_letters`,
+		`would replay [1-9]\d* dead letters of`,
+		`replay of [1-9]\d* dead letters is asked for`,
+		`replay +finished`,
 		`payments +\w+ +CardRefused +0 +1 +1 `,
 		`healed by a replay +[1-9]`,
 		`dead letters +0 `,
@@ -143,7 +145,7 @@ func TestDemoKeepsRunningUntilItsContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ready := make(chan struct{})
-	out := &printed{until: "replay  ", seen: sync.OnceFunc(func() { close(ready) })}
+	out := &printed{until: `-c "select layby.replay(id`, seen: sync.OnceFunc(func() { close(ready) })}
 	code := make(chan int, 1)
 	go func() { code <- run(t, ctx, out, "--orders", "30", "--keep", "--timeline", "") }()
 	select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -271,9 +272,12 @@ func bulk(t testing.TB, s *Store, n int) {
 	s.exec(t, "analyze {{schema}}.dead_letters")
 }
 
-func TestAHundredThousandLettersTakeSeconds(t *testing.T) {
+func TestManyLettersTakeSeconds(t *testing.T) {
 	s := owned(t)
-	const n = 100_000
+	n := 10_000
+	if os.Getenv("LAYBY_PROOF") == "1" {
+		n = 100_000
+	}
 	bulk(t, s, n)
 	begin := time.Now()
 	p, err := s.Plan(t.Context(), Replay, Selection{Filter: &Filter{Text: "late"}})

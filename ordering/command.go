@@ -31,6 +31,10 @@ func (l *Lane) execute(r *resource) bool {
 		}
 		return true
 	}
+	if l.batch != nil && len(l.batch.Commands) >= maxTogether {
+		l.crowded = append(l.crowded, r)
+		return true
+	}
 	n := l.ready(r, cmds[:min(len(cmds), maxCommands)])
 	if n == 0 {
 		return true
@@ -86,19 +90,21 @@ func (l *Lane) inRow(r *resource, seq int64) bool {
 	return false
 }
 
-// makeWay has a resource take in a submitted event, which is in no topic: what was settled of the resource must not run
-// again behind it after a crash, so the row knows it from now on (R2). What waits in another partition goes before it (R12).
+// makeWay has a resource take in a submitted event, which is in no topic: what was settled of the resource and is not
+// committed must not run again behind it after a crash, so the row knows it from now on (R2). What waits in another
+// partition goes before it (R12).
 func (l *Lane) makeWay(r *resource) {
 	p := r.park
 	for i := range l.sources {
-		at := l.sources[i].next
+		s := &l.sources[i]
+		at := s.next
 		for w := r.first; w != nil; w = w.task.next {
 			if w.Source == i {
 				at = Mark{Offset: w.Position.Offset, Epoch: w.Position.Epoch}
 				break
 			}
 		}
-		if at.Offset > l.cfg.Sources[i].Start && at.Offset-1 > p.high[i].Offset {
+		if at.Offset > max(s.committed, l.cfg.Sources[i].Start) && at.Offset-1 > p.high[i].Offset {
 			p.high[i] = Mark{Offset: at.Offset - 1, Epoch: at.Epoch}
 		}
 	}

@@ -21,6 +21,7 @@ const (
 	maxUnknown    = 3                     // produces of unknown outcome before the bytes go into the row
 	maxAudits     = 100                   // audits under way
 	maxCommands   = 100                   // commands of one resource in one write
+	maxTogether   = 500                   // commands in one write, about: others of the lane wait for it
 	maxIdle       = 4096                  // resources of which nothing is left that stay in memory: most come again
 )
 
@@ -71,7 +72,7 @@ type Lane struct {
 	gatedHeads map[int32][]*resource
 	probing    map[int32]bool
 
-	crowded []*resource // whose queue did not fit into the batch
+	crowded []*resource // whose queue or commands did not fit into the batch
 
 	line   []*Work // of a suspect lane
 	active *Work

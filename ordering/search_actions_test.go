@@ -310,7 +310,7 @@ func (w *world) people(add adder) {
 	if w.wishes == 0 {
 		return
 	}
-	for ev := range w.sc.total() {
+	for ev := range w.all() {
 		l := pg.letterOf(ev)
 		if l == nil && !pending(Replay, ev) {
 			continue
@@ -325,6 +325,14 @@ func (w *world) people(add adder) {
 	}
 	if len(pg.rows) > 0 && !pending(RetryNow, -1) {
 		add(actWish, int(RetryNow), -1)
+	}
+	if w.sc.submit && !pending(Submit, -1) && w.subs < maxSubs {
+		add(actWish, int(Submit), -1)
+	}
+	for i := range pg.rows {
+		if ev := w.sc.event(pg.rows[i].Position); w.sc.amend && pg.amended&(1<<ev) == 0 && !pending(AmendParked, ev) {
+			add(actWish, int(AmendParked), ev)
+		}
 	}
 }
 
@@ -577,6 +585,7 @@ func (w *world) answer(kind actionKind, i int) error {
 		return w.step(&Inputs{Copies: []CopyRead{c}})
 	}
 	ev := w.sc.event(r.Row.Position)
+	amended := false
 	switch {
 	case r.Source:
 	case r.Row.Copy.Kind == Pointer:
@@ -592,10 +601,14 @@ func (w *world) answer(kind actionKind, i int) error {
 			c.Err, c.Gone = errAway, true
 			return w.step(&Inputs{Copies: []CopyRead{c}})
 		}
+		amended = w.pg.amended&(1<<ev) != 0
 	default:
 		return fmt.Errorf("e%d is read from nowhere", ev)
 	}
 	c.Work = w.sc.work(ev)
+	if amended {
+		c.Work.Event.Value = append(slices.Clone(searchBytes[ev]), amendedBytes...)
+	}
 	return w.step(&Inputs{Copies: []CopyRead{c}})
 }
 
@@ -644,6 +657,9 @@ func (w *world) comes(kind actionKind) {
 func (w *world) wishFor(kind CommandKind, ev int) error {
 	w.pg.nextID++
 	c := wish{Command: Command{ID: w.pg.nextID, Kind: kind, Resource: w.sc.resource()}, ev: ev}
+	if kind == AmendParked {
+		c.Seq = w.pg.rowOf(w.sc, ev).Seq
+	}
 	w.pg.commands = append(w.pg.commands, c)
 	in := Inputs{Commands: []Command{c.Command}}
 	return w.step(&in)

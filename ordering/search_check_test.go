@@ -12,7 +12,7 @@ import (
 func (w *world) check() error {
 	pg := &w.pg
 	finished := w.finished()
-	for ev := range w.sc.total() {
+	for ev := range w.all() {
 		places := 0
 		for i := range pg.rows {
 			if w.sc.event(pg.rows[i].Position) == ev {
@@ -29,7 +29,7 @@ func (w *world) check() error {
 		}
 		s, o := w.sc.position(ev)
 		bit := uint8(1) << ev
-		passedBy := finished&bit != 0 || (pg.exists && o <= pg.high[s])
+		passedBy := w.sc.submitted(ev) || finished&bit != 0 || (pg.exists && o <= pg.high[s])
 		if places == 0 && passedBy && w.settled&bit == 0 && (w.run == nil || !w.runs(ev)) {
 			return fmt.Errorf("G1: e%d is lost: it is neither settled nor anywhere", ev)
 		}
@@ -177,7 +177,8 @@ func (w *world) key(to []byte) []byte {
 // keyOutside ends a key with what lies outside of the lane.
 func (w *world) keyOutside(k *keyer) []byte {
 	w.keyPostgres(k)
-	k.b = append(k.b, w.settled, w.passed, w.recorded, w.again)
+	k.b = append(k.b, w.settled, w.passed, w.recorded, w.again, w.pg.amended, byte(w.subs))
+	k.b = append(k.b, w.after[:]...)
 	k.nums(w.crashes, w.handovers, w.deaths, w.wishes, w.mishaps, w.overtakes)
 	w.keyLogs(k)
 	return k.b
@@ -220,6 +221,7 @@ func (w *world) keyPostgres(k *keyer) {
 	k.num(-1)
 	for i := range pg.commands {
 		k.nums(int(pg.commands[i].Kind), pg.commands[i].ev)
+		k.seq(pg.commands[i].Seq)
 	}
 	k.num(-1)
 	k.flags(pg.exists, pg.hand, pg.behind != 0, pg.starting != nil, w.elsewhere)

@@ -15,6 +15,7 @@ type postgres struct {
 	commands []wish
 	nextID   int64
 	starting *Starting
+	amended  uint8 // events whose bytes here are others than those in Kafka
 
 	// The row of the resource.
 	exists bool
@@ -159,7 +160,9 @@ func (w *world) apply(b *Write) (*Written, error) {
 		if row == nil {
 			return nil, fmt.Errorf("seq %d is removed, and it has no row", r.Seq)
 		}
-		w.recorded |= 1 << w.sc.event(row.Position)
+		ev := w.sc.event(row.Position)
+		w.recorded |= 1 << ev
+		pg.amended &^= 1 << ev
 		w.drop(r.Seq)
 	}
 	for i := range b.Resources {
@@ -236,6 +239,9 @@ func (w *world) changes(b *Write) error {
 		if got, err := w.sc.eventIn(x.Event); err != nil || got != ev {
 			return fmt.Errorf("G8: the row of e%d gets the body of e%d (%w)", ev, got, err)
 		}
+		if w.pg.amended&(1<<ev) != 0 {
+			return fmt.Errorf("R6: the amended row of e%d gets another body", ev)
+		}
 		row.Copy = Copy{Kind: Body}
 	}
 	return nil
@@ -247,6 +253,9 @@ func (w *world) buries(l *Letter) error {
 	ev := w.sc.event(l.Row.Position)
 	if got, err := w.sc.eventIn(l.Event); err != nil || got != ev {
 		return fmt.Errorf("G8: the letter of e%d gets the bytes of e%d (%w)", ev, got, err)
+	}
+	if w.sc.amendedIn(l.Event) != (pg.amended&(1<<ev) != 0) {
+		return fmt.Errorf("the letter of e%d gets %q, and the amended in Postgres are %b", ev, l.Event.Value, pg.amended)
 	}
 	if l.Parked != (pg.row(l.Row.Seq) != nil) {
 		return fmt.Errorf("the letter of e%d says that it is parked: %v, and Postgres does not agree", ev, l.Parked)
@@ -295,6 +304,9 @@ func (w *world) executes(c CommandRun) (Execution, error) {
 		return e, fmt.Errorf("command %d is executed, and it does not wait", c.Command.ID)
 	}
 	cmd := pg.commands[i]
+	if w.run != nil {
+		return e, fmt.Errorf("a person's %s is executed while a handler of its resource runs", cmd.Kind)
+	}
 	pg.commands = slices.Delete(pg.commands, i, i+1)
 	l := pg.letterOf(cmd.ev)
 	holds := l != nil && l.hold && pg.letter == l.seq
@@ -307,8 +319,24 @@ func (w *world) executes(c CommandRun) (Execution, error) {
 	case cmd.Kind == Discard && l != nil:
 		w.settled |= 1 << cmd.ev
 		w.passed |= 1 << cmd.ev
+		pg.amended &^= 1 << cmd.ev
 		w.unlock(l, holds)
 		e.Void = false
+	case cmd.Kind == Submit:
+		row, err := w.submits(c.Seq)
+		if err != nil {
+			return e, err
+		}
+		e.Void, e.Row = false, row
+	case cmd.Kind == AmendParked:
+		row := pg.row(c.Command.Seq)
+		if row != nil && row.Copy.Kind != Body && w.sc.strategy != Block {
+			return e, fmt.Errorf("e%d is to be amended, and its bytes are not in its row", cmd.ev)
+		}
+		if row != nil && row.Copy.Kind == Body {
+			pg.amended |= 1 << cmd.ev
+			e.Void, e.Amended = false, row.Seq
+		}
 	case cmd.Kind == AdvanceOnce && holds:
 		w.settled |= 1 << cmd.ev
 		w.passed |= 1 << cmd.ev
@@ -326,6 +354,30 @@ func (w *world) executes(c CommandRun) (Execution, error) {
 	}
 	e.Resource = pg.state(w.sc)
 	return e, nil
+}
+
+// submits makes a row of an event that is in no source, with its body in Postgres, behind all that is settled or waits.
+func (w *world) submits(seq int64) (*Row, error) {
+	pg := &w.pg
+	if w.stuck != nil {
+		return nil, fmt.Errorf("an event is submitted while a stuck handler of its resource runs")
+	}
+	if !pg.give(seq) {
+		return nil, fmt.Errorf("a submitted event gets seq %d, which was given before, or is beyond the counter, %d", seq, pg.seq)
+	}
+	for ev := range w.sc.total() {
+		if bit := uint8(1) << ev; w.settled&bit == 0 && pg.rowOf(w.sc, ev) == nil && pg.letterOf(ev) == nil {
+			w.after[w.subs] |= bit
+		}
+	}
+	row := Row{
+		Seq: seq, Resource: w.sc.resource(), Topic: sourceNames[0], Type: searchType, Due: searchNow, Copy: Copy{Kind: Body},
+		Position: Position{Topic: sourceID(0), Offset: int64(-1 - w.subs), Epoch: -1},
+	}
+	w.subs++
+	pg.exists = true
+	pg.rows = append(pg.rows, row)
+	return &row, nil
 }
 
 // hurried is the first row that waits, when a retry now has it be due.

@@ -16,13 +16,15 @@ import (
 //	immediate=N  retries in place
 //	span=N       max_span, in events
 //	lag          a crash may find commits of the tiers as old as the tenure
+//	submit       a wish may be to submit an event
+//	amend        a wish may be to amend an event that waits
 //	suspect      every owner suspects the lane (R13)
 //	grown        earlier events of the resource wait in another partition at first (R12)
 var (
 	// scopesTiny take a second, also with the race detector. The broken variants of testdata/bugs are searched here too.
 	scopesTiny = []string{
 		"1/1/1/1;1", "1/1/0/0;2,mishaps=1", "2/1/0/0;1,overtakes=0", "2/0/1/1;1,overtakes=0",
-		"1/3/1/0;1,suspect,overtakes=0", "block:2/1/1/1;1", "2/1/0/0;1,grown,overtakes=0",
+		"1/3/1/0;1,suspect,overtakes=0", "block:2/1/1/1;1", "2/1/0/0;1,grown,overtakes=0", "1/1/0/1;1,submit,amend,overtakes=0",
 	}
 	scopesPark = []string{
 		"2/2/0/0;2,overtakes=1", "2/1/1/1;1,overtakes=2", "2/1/0/0;2,overtakes=1",
@@ -34,6 +36,12 @@ var (
 		"1/1/1/0;1,handovers=1,odd,mishaps=2", "2/1/0/0;1,handovers=1,overtakes=1", "2/1/0/0;1,immediate=1,overtakes=1",
 		"1/1/1/1;1,span=1", "2/1/0/0;1,span=2,overtakes=1", "2/0/0/0;1,span=1,odd,mishaps=1,overtakes=1", "1/3/1/0;1,suspect",
 	}
+	scopesSubmit = []string{
+		"1/1/1/1;1,submit,amend", "2/1/0/1;1,submit,overtakes=0", "2/0/0/2;1,submit,amend,overtakes=0", "1/1/1/2;1,submit,amend,overtakes=0",
+		"1/1/0/1;2,amend,lag", "1/1/0/1;1,submit,grown", "1/1/0/1;1,submit,amend,odd,mishaps=1,overtakes=1",
+		"1/0/1/1;1,submit,amend,odd,away,mishaps=1", "1/1/0/1;1,submit,amend,handovers=1,overtakes=1", "1/2/0/1;1,submit,suspect,overtakes=0",
+		"block:2/1/1/1;1,submit,amend", "block:1/1/1/2;1,submit,amend,overtakes=0",
+	}
 	scopesBlock = []string{
 		"block:3/2/0/0;2", "block:2/2/1/1;1", "block:2/1/1/1;2,immediate=1", "block:1+1/1/1/1;1,handovers=1",
 		"block:2/1/1/1;1,odd,away,mishaps=1,handovers=1", "block:1/3/1/1;1,suspect",
@@ -43,13 +51,15 @@ var (
 		"2/1/1/1;2,overtakes=0", "3/1/0/0;2,overtakes=0", "2/1/1/2;1,overtakes=1",
 		"2/1/0/0;2", "2/1/1/1;1", "1+1/1/1/1;1,overtakes=1", "2/3/1/0;1,suspect,overtakes=0",
 		"2/1/1/1;1,odd,mishaps=1,overtakes=0", "2/0/1/1;1,span=2,odd,mishaps=1", "2/1/0/0;1,span=1",
+		"2/1/1/1;1,submit,amend,overtakes=0", "1+1/1/0/1;1,submit,overtakes=0", "1/1/0/1;1,submit,amend,span=1",
 		"block:3/2/1/2;2", "block:2/1/2/2;1,immediate=1,handovers=1",
 	}
 	// scopesKey are small ones in which every state is looked at from each way that leads to it.
 	scopesKey = []string{
 		"1/1/1/1;1,away,mishaps=1,overtakes=1", "1/1/1/1;1,immediate=1", "2/1/0/0;1,overtakes=1", "1/1/0/0;2,lag",
 		"1/1/0/0;2,odd,mishaps=1,handovers=1,overtakes=1", "1+1/1/1/0;1,overtakes=0", "1/3/1/0;1,suspect,overtakes=0",
-		"1/1/0/0;1,span=1", "block:2/1/1/1;1", "1/1/1/1;1,grown,overtakes=1",
+		"1/1/0/0;1,span=1", "block:2/1/1/1;1", "1/1/0/1;1,submit,amend,overtakes=1", "1/0/0/1;1,submit,amend,odd,mishaps=1,overtakes=1",
+		"1/1/1/1;1,grown,overtakes=1",
 	}
 )
 
@@ -62,6 +72,9 @@ func TestSearchPark(t *testing.T) { searchUnlessRace(t, scopesPark) }
 // TestSearchMishaps searches handovers and what goes wrong: unknown outcomes, refused content, gates, stuck handlers, a
 // full span, killers.
 func TestSearchMishaps(t *testing.T) { searchUnlessRace(t, scopesMishaps) }
+
+// TestSearchSubmit searches events that a person submits, and those that wait and are amended.
+func TestSearchSubmit(t *testing.T) { searchUnlessRace(t, scopesSubmit) }
 
 // TestSearchBlock searches ordering: block.
 func TestSearchBlock(t *testing.T) { searchUnlessRace(t, scopesBlock) }
@@ -119,7 +132,10 @@ func parse(t *testing.T, text string) *scope {
 	numbers := map[string]*int{
 		"handovers": &sc.handovers, "mishaps": &sc.mishaps, "immediate": &sc.immediate, "overtakes": &sc.overtakes, "span": &sc.span,
 	}
-	flags := map[string]*bool{"odd": &sc.odd, "away": &sc.away, "lag": &sc.lag, "suspect": &sc.suspect, "grown": &sc.grown}
+	flags := map[string]*bool{
+		"odd": &sc.odd, "away": &sc.away, "lag": &sc.lag, "suspect": &sc.suspect, "grown": &sc.grown,
+		"submit": &sc.submit, "amend": &sc.amend,
+	}
 	for _, p := range parts[1:] {
 		name, n, _ := strings.Cut(p, "=")
 		switch {

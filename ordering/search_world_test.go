@@ -1,6 +1,7 @@
 package ordering
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -19,6 +20,7 @@ const (
 	maxTiers   = 2
 	maxRecords = 8 // of a tier that still matter; what holds more is not searched
 	maxMakes   = 6 // produces under way
+	maxSubs    = 2 // submitted events
 )
 
 // world is everything outside of one lane with one resource, and the lane: Kafka's logs and commits, Postgres, what the
@@ -53,6 +55,9 @@ type world struct {
 
 	pg postgres
 	observed
+
+	subs  int            // submitted events that were taken in; they are numbered behind those of the sources
+	after [maxSubs]uint8 // what came behind each of them
 
 	elsewhere bool // earlier events of the resource wait in another partition (R12)
 
@@ -282,19 +287,19 @@ func (w *world) starts(wk *Work) error {
 	if err := w.suspected(wk, ev); err != nil {
 		return err
 	}
-	s, off := w.sc.position(ev)
 	bit := uint8(1) << ev
 	replay := w.passed&bit != 0
-	for o := range w.sc.events[s] {
-		e := w.sc.at(s, o)
-		switch done := w.settled&(1<<e) != 0; {
-		case o < off && !done:
+	for e := range w.all() {
+		switch done, is := w.settled&(1<<e) != 0, w.order(e, ev); {
+		case is < 0 && !done:
 			return fmt.Errorf("G2: e%d runs before e%d is settled", ev, e)
-		case o > off && done && !replay:
+		case is > 0 && done && !replay:
 			return fmt.Errorf("G2: e%d runs, and e%d is settled for good", ev, e)
 		}
 	}
 	switch {
+	case w.sc.amendedIn(&wk.Event) != (w.pg.amended&bit != 0):
+		return fmt.Errorf("e%d runs as %q, and the amended in Postgres are %b", ev, wk.Event.Value, w.pg.amended)
 	case w.stopping:
 		return fmt.Errorf("e%d starts after the lane was told to stop", ev)
 	case w.away && wk.Parked:
@@ -313,8 +318,8 @@ func (w *world) starts(wk *Work) error {
 		return fmt.Errorf("e%d runs while its resource is held", ev)
 	case w.settled&bit != 0 && !replay && w.again&bit == 0:
 		return fmt.Errorf("G3: e%d runs again without a crash", ev)
-	case w.last[s] > ev && !replay:
-		return fmt.Errorf("G2: e%d runs after e%d without a restart", ev, w.last[s])
+	case !w.sc.submitted(ev) && w.last[w.sc.source(ev)] > ev && !replay:
+		return fmt.Errorf("G2: e%d runs after e%d without a restart", ev, w.last[w.sc.source(ev)])
 	case wk.Parked != (w.pg.rowOf(w.sc, ev) != nil) && w.core.inflight == nil:
 		return fmt.Errorf("e%d runs with Parked=%v, and Postgres does not agree", ev, wk.Parked)
 	case wk.Event.Attempt < 1 || wk.Event.Token != 1:
@@ -324,11 +329,35 @@ func (w *world) starts(wk *Work) error {
 		w.gate = GateClosed // one was let through
 	}
 	w.again &^= bit
-	if !replay {
-		w.last[s] = ev
+	if !replay && !w.sc.submitted(ev) {
+		w.last[w.sc.source(ev)] = ev
 	}
 	w.run = wk
 	return nil
+}
+
+// all is how many events there are.
+func (w *world) all() int { return w.sc.total() + w.subs }
+
+// order says how an event lies to another of the resource: -1 before it, 1 behind it, 0 when nobody can say.
+func (w *world) order(e, to int) int {
+	total := w.sc.total()
+	switch {
+	case e == to:
+		return 0
+	case e >= total && to >= total:
+		return cmp.Compare(e, to)
+	case e >= total:
+		return -w.order(to, e)
+	case to >= total:
+		if w.after[to-total]&(1<<e) != 0 {
+			return 1
+		}
+		return -1
+	case w.sc.source(e) != w.sc.source(to):
+		return 0
+	}
+	return cmp.Compare(e, to)
 }
 
 // early says that an event waits in a tier, and that its time has not come.
@@ -357,13 +386,15 @@ func (w *world) suspected(wk *Work, ev int) error {
 // durable is what is still settled when the owner is gone.
 func (w *world) durable() uint8 {
 	var out uint8
-	for ev := range w.sc.total() {
+	for ev := range w.all() {
 		bit := uint8(1) << ev
 		if w.settled&bit == 0 {
 			continue
 		}
-		s, o := w.sc.position(ev)
-		known := o < w.srcCommit[s] || w.done[s]&(1<<o) != 0 || (w.pg.exists && o <= w.pg.high[s])
+		known := w.sc.submitted(ev)
+		if s, o := w.sc.position(ev); !known {
+			known = o < w.srcCommit[s] || w.done[s]&(1<<o) != 0 || (w.pg.exists && o <= w.pg.high[s])
+		}
 		waits := w.pg.rowOf(w.sc, ev) != nil
 		if l := w.pg.letterOf(ev); l != nil && l.hold {
 			waits = true
@@ -390,7 +421,7 @@ func (w *world) crash(clean bool) error {
 
 // goal says that all is settled, and that nothing is left anywhere.
 func (w *world) goal() bool {
-	return w.settled == 1<<w.sc.total()-1 && !w.pg.exists && len(w.pg.rows) == 0 && len(w.pg.commands) == 0 && !w.stopping
+	return w.settled == 1<<w.all()-1 && !w.pg.exists && len(w.pg.rows) == 0 && len(w.pg.commands) == 0 && !w.stopping
 }
 
 const (
@@ -426,6 +457,8 @@ type scope struct {
 	odd       bool // mishaps are of all kinds
 	suspect   bool // every owner suspects the lane
 	lag       bool // a crash may find old commits of the tiers
+	submit    bool // a person can submit an event
+	amend     bool // a person can amend an event that waits
 	grown     bool // the topics grew, and the resource waits in another partition
 }
 
@@ -453,7 +486,16 @@ func (sc *scope) at(s, offset int) int {
 	return offset
 }
 
+// submitted says that an event is in no source.
+func (sc *scope) submitted(ev int) bool { return ev >= sc.total() }
+
+func (sc *scope) source(ev int) int { s, _ := sc.position(ev); return s }
+
+// position is where an event lies; a submitted one has an offset below all others of the first source.
 func (sc *scope) position(ev int) (s, offset int) {
+	if n := sc.total(); ev >= n {
+		return 0, n - ev - 1
+	}
 	for ev >= sc.events[s] {
 		ev -= sc.events[s]
 		s++
@@ -461,10 +503,20 @@ func (sc *scope) position(ev int) (s, offset int) {
 	return s, ev
 }
 
-func (sc *scope) event(p Position) int { return sc.at(int(p.Topic[0])-1, int(p.Offset)) }
+func (sc *scope) event(p Position) int {
+	if p.Offset < 0 {
+		return sc.total() - int(p.Offset) - 1
+	}
+	return sc.at(int(p.Topic[0])-1, int(p.Offset))
+}
 
 // bytes of the events: e0, e1, ...
 var searchBytes = [][]byte{[]byte("e0"), []byte("e1"), []byte("e2"), []byte("e3"), []byte("e4"), []byte("e5")}
+
+// amendedBytes end the bytes of an event that was amended.
+var amendedBytes = []byte("'")
+
+func (sc *scope) amendedIn(e *layby.Event) bool { return bytes.HasSuffix(e.Value, amendedBytes) }
 
 // work is an event as it is read from Kafka or Postgres.
 func (sc *scope) work(ev int) *Work {
@@ -488,8 +540,8 @@ func (sc *scope) eventIn(e *layby.Event) (int, error) {
 	if s < 0 || int(e.Offset) >= sc.events[s] {
 		return 0, fmt.Errorf("there is no event at %s@%d", e.Topic, e.Offset)
 	}
-	ev := sc.at(s, int(e.Offset))
-	if string(e.Value) != string(searchBytes[ev]) {
+	ev := sc.event(Position{Topic: sourceID(s), Offset: e.Offset})
+	if string(bytes.TrimSuffix(e.Value, amendedBytes)) != string(searchBytes[ev]) {
 		return ev, fmt.Errorf("e%d has the bytes %q", ev, e.Value)
 	}
 	return ev, nil

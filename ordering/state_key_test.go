@@ -216,6 +216,7 @@ func (k *keyer) resource(l *Lane, r *resource) {
 	k.flags(r.locked, r.timer >= 0, r.timer >= 0 && r.at > k.now, r.atGate, r.inLine, drained, r.park != nil)
 	for _, c := range l.commands[r] {
 		k.num(int64(c.Kind))
+		k.seq(c.Seq)
 	}
 	k.num(-1)
 	p := r.park
@@ -328,6 +329,7 @@ func (k *keyer) batch(l *Lane, b *batch) {
 	for i := range b.Commands {
 		k.nums(int(b.Commands[i].Command.Kind))
 		k.seq(b.Commands[i].Seq)
+		k.seq(b.Commands[i].Command.Seq)
 	}
 	k.flags(b.Started, b.Starting != nil, b.refresh)
 	if s := b.Starting; s != nil {

@@ -331,6 +331,8 @@ func (g *rig) executed(c CommandRun) (Execution, error) {
 		case RetryNow:
 			x.Row = g.hurries(a.Resource, st)
 			x.Void = x.Row == nil
+		case Submit, AmendParked:
+			return x, broken("command", "command %d is a %s, which nobody asks for here", a.ID, a.Kind)
 		}
 	}
 	a.executed = true

@@ -30,6 +30,11 @@ type side interface {
 	database() parking.Database
 	// ask asks for a command: about the letter of a place, or about a resource. It returns the command's id.
 	ask(kind ordering.CommandKind, consumer string, at letterAt, resource string, partition int32, reason string) (int64, error)
+	// submit, submitCopy and amendParked ask for what an owner prepares. versions are the bytes that amended events had.
+	submit(x memory.Submission) (int64, error)
+	submitCopy(consumer, topic string, partition int32, offset int64, reason string) (int64, error)
+	amendParked(consumer string, partition int32, seq int64, value []byte, reason string, expected int) (int64, error)
+	versions(consumer string) []version
 	// pause pauses a consumer or a route of it, resume ends that.
 	pause(consumer, reason, route string, until time.Time, replace bool) error
 	resume(consumer, reason, route string) error

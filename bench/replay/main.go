@@ -26,9 +26,9 @@ import (
 
 type settings struct {
 	letters, happy, pace, runs int
-	offered                            int
-	window                             time.Duration
-	profile                            string
+	offered                    int
+	window                     time.Duration
+	profile                    string
 }
 
 func main() {

@@ -1,7 +1,11 @@
 package docs
 
 import (
+	"maps"
+	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/layby-go/layby/integration/stack"
 )
@@ -26,7 +30,7 @@ insert into layby.parked_resources (consumer, partition, resource, held_by) valu
 insert into layby.parked_events (consumer, partition, seq, resource, topic, topic_id, source_offset, leader_epoch, event_type, attempt, spent, tier, due)
 values ('orders', 0, 6, 'order-17', 'order-events', '00000000-0000-0000-0000-000000000001', 9, 0, 'order.paid', 0, 0, '', now());
 insert into layby.partitions (consumer, partition, cluster_id, owner, partition_count, instance, clean, ended_at)
-values ('orders', 0, 'k', gen_random_uuid(), 1, 'pod-1', true, '2026-03-01T06:10:00Z')`
+values ('orders', 0, 'k', gen_random_uuid(), 1, 'pod-1', true, '2026-03-01T06:10:00Z') on conflict do nothing`
 
 // deadLetters runs what the page has a person do, on its letters.
 func deadLetters(t *testing.T, p *page) {
@@ -70,6 +74,18 @@ ID CONSUMER RESOURCE TYPE STATE POLICY CLASS ERROR DEATHS FAILED AT
 	}
 	execute(t, migrated(t), p, split(p.block("sql", "layby.dead_letter_groups"))...)
 	acts(t, p, s)
+	corrected(t, p)
+	valid(t, p.block("yaml", "keep:").text, nil)
+	// The consumer has run, and nothing of the resource that is erased may still run.
+	_, err := stack.SharedPostgres(t).Connect(t, s.there.Replace(pagePostgres)).Exec(t.Context(), `
+		insert into layby.partitions (consumer, partition, cluster_id, owner, partition_count) values ('orders', 0, 'k', gen_random_uuid(), 1) on conflict do nothing;
+		update layby.commands set executed_at = now(), result = '{}' where executed_at is null;
+		update layby.dead_letters set state = 'discarded', settled_at = now() where resource_text = 'order-18'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run(p.block("sh", "dls export"))
+	s.run(&block{text: strings.ReplaceAll(p.block("sh", "dls erase").text, "order-17", "order-18")})
 }
 
 // acts runs what the page has a person do about letters, in its order.
@@ -86,7 +102,34 @@ func acts(t *testing.T, p *page, s *terminal) {
 	t.Chdir(s.dir) // where the schema is
 	valid(t, p.block("yaml", "schemas:").text, nil)
 	pool := migrated(t)
-	for _, holds := range []string{"layby.replay(", "layby.operation_progress", "layby.amend(", "layby.discard(", "layby.hold(", "layby.submit(", "layby.audit_log"} {
+	for _, holds := range []string{"layby.replay(", "layby.operation_progress", "layby.amend(", "layby.discard(", "layby.hold(", "layby.audit_log"} {
 		execute(t, pool, p, split(p.block("sql", holds))...)
 	}
+}
+
+// corrected has the page's submissions and corrections be asked for, where an event of order-17 waits.
+func corrected(t *testing.T, p *page) {
+	pool := migrated(t)
+	if _, err := pool.Exec(t.Context(), letters); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, pool, p, split(p.block("sql", "layby.submit("))...)
+	execute(t, pool, p, split(p.block("sql", "layby.amend_parked("))...)
+	asked := map[string]int{}
+	rows, err := pool.Query(t.Context(), "select kind, count(*) from layby.commands where executed_at is null group by kind")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kind string
+	var n int
+	if _, err := pgx.ForEachRow(rows, []any{&kind, &n}, func() error { asked[kind] = n; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]int{"submit": 3, "amend_parked": 2, "retry_now": 1}; !maps.Equal(asked, want) {
+		t.Errorf("the page asks for %v, expected %v", asked, want)
+	}
+	if _, err := pool.Exec(t.Context(), "delete from layby.parked_events; delete from layby.commands; update layby.dead_letters set state = 'discarded', settled_at = now()"); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, pool, p, split(p.block("sql", "layby.erase("))...)
 }

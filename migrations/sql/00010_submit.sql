@@ -48,6 +48,7 @@ create table {{schema}}.parked_event_versions (
 
 comment on table {{schema}}.parked_event_versions is 'Every version of an amended event that waits; version 0 is the event as it came. They go to its dead letter when it dies, and away when it is settled.';
 
+-- What is written without parentheses is read from left to right, also where C reads << before | and >> before ^.
 -- +goose StatementBegin
 create function {{schema}}.murmur2(data bytea) returns bigint
 language plpgsql immutable strict parallel safe set search_path = {{schema}}, pg_temp as $$
@@ -60,23 +61,23 @@ declare
     k bigint;
 begin
     for i in 0 .. whole / 4 - 1 loop
-        k := get_byte(data, 4 * i) | get_byte(data, 4 * i + 1) << 8 | get_byte(data, 4 * i + 2) << 16
+        k := get_byte(data, 4 * i) | (get_byte(data, 4 * i + 1) << 8) | (get_byte(data, 4 * i + 2) << 16)
             | (get_byte(data, 4 * i + 3)::bigint << 24);
-        k := k * m & low;
-        k := (k # k >> 24) * m & low;
-        h := (h * m & low) # k;
+        k := (k * m) & low;
+        k := ((k # (k >> 24)) * m) & low;
+        h := ((h * m) & low) # k;
     end loop;
     if n > whole + 2 then
-        h := h # get_byte(data, whole + 2) << 16;
+        h := h # (get_byte(data, whole + 2) << 16);
     end if;
     if n > whole + 1 then
-        h := h # get_byte(data, whole + 1) << 8;
+        h := h # (get_byte(data, whole + 1) << 8);
     end if;
     if n > whole then
-        h := (h # get_byte(data, whole)) * m & low;
+        h := ((h # get_byte(data, whole)) * m) & low;
     end if;
-    h := (h # h >> 13) * m & low;
-    return h # h >> 15;
+    h := ((h # (h >> 13)) * m) & low;
+    return h # (h >> 15);
 end $$;
 -- +goose StatementEnd
 
@@ -347,9 +348,7 @@ begin
         'amended', case when void is null and c.kind = 'amend_parked' then c.seq end,
         'resource', resource_row(in_consumer, in_partition, c.resource_hash)));
     if c.executed_at is null then
-        -- Its bytes are where it put them now.
-        update commands k set executed_at = now(), executed_epoch = at.epoch, executed_version = at.version, result = answer,
-            key = null, value = null, headers = null, headers_raw = null
+        update commands k set executed_at = now(), executed_epoch = at.epoch, executed_version = at.version, result = answer
         where k.id = in_id;
     end if;
     return answer;
@@ -412,7 +411,28 @@ comment on function {{schema}}.move_versions is 'has the versions of an amended 
 create trigger move_versions after delete on {{schema}}.parked_events
     for each row when (old.version > 0 and old.letter_id is null) execute function {{schema}}.move_versions();
 
+-- Whatever ends a command, its bytes are not kept: an erasure would not find them.
+-- +goose StatementBegin
+create function {{schema}}.drop_bytes() returns trigger
+language plpgsql set search_path = {{schema}}, pg_temp as $$
+begin
+    new.key := null;
+    new.value := null;
+    new.headers := null;
+    new.headers_raw := null;
+    return new;
+end $$;
+-- +goose StatementEnd
+
+comment on function {{schema}}.drop_bytes is 'empties a command that is executed or cancelled (used by a trigger)';
+
+create trigger drop_bytes before update of executed_at on {{schema}}.commands
+    for each row when (old.executed_at is null and new.executed_at is not null and new.kind in ('submit', 'amend_parked'))
+    execute function {{schema}}.drop_bytes();
+
 -- +goose Down
+drop trigger drop_bytes on {{schema}}.commands;
+drop function {{schema}}.drop_bytes;
 drop trigger move_versions on {{schema}}.parked_events;
 drop function {{schema}}.move_versions;
 -- +goose StatementBegin

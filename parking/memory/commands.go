@@ -24,7 +24,8 @@ type Command struct {
 	Seq       int64  // of AmendParked: the event's
 
 	asked    *layby.Event // of Submit and AmendParked: the bytes
-	offset   int64        // of Submit: that of the record to copy, -1 for none
+	copies   bool         // of Submit: the bytes are those of the record at the topic and offset
+	offset   int64
 	topic    string
 	topicID  ordering.TopicID
 	typ      string

@@ -100,6 +100,8 @@ func (t *transaction) effect(at place, k resourceKey, c *Command, l *Letter, seq
 		l.State, l.Settled = dls.Discarded, t.now
 	case ordering.AdvanceOnce:
 		l.Advance = true
+	case ordering.AmendParked: // amend does that
+		return nil, nil
 	}
 	put(t, t.letters, l.ID, *l)
 	t.became(Executed, at, l.row(), c.ID)

@@ -17,6 +17,7 @@ type Waiting struct {
 	ordering.Row
 	Attempts []ordering.AttemptRecord // those that failed
 	Event    *layby.Event             // its bytes when they are in the row, else nil
+	Versions []Version                // of those bytes; the letter has them when it is a replay
 }
 
 // Resource is a parked resource, as a person sees it.
@@ -42,6 +43,9 @@ func (d *Database) Waiting() []Waiting {
 		w := Waiting{Consumer: k.Consumer, Partition: k.Partition, Row: e.Row, Attempts: e.attempts}
 		if e.Copy.Kind == ordering.Body {
 			w.Event = e.body
+		}
+		if e.letter == 0 {
+			w.Versions = e.versions
 		}
 		out = append(out, w)
 	}

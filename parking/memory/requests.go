@@ -31,27 +31,31 @@ type Submission struct {
 // Submit asks to run an event that is in no topic.
 func (d *Database) Submit(s Submission) (id int64, err error) {
 	e := &layby.Event{Key: bytes(s.Key), Value: bytes(s.Value), Headers: s.Headers, Timestamp: d.now()}
-	c := Command{Kind: ordering.Submit, Consumer: s.Consumer, Partition: s.Partition, Resource: string(s.Key), Reason: s.Reason, topic: s.Topic, asked: e, offset: -1}
+	c := Command{Kind: ordering.Submit, Consumer: s.Consumer, Partition: s.Partition, Resource: string(s.Key), Reason: s.Reason, topic: s.Topic, asked: e}
 	return d.askIn(c)
 }
 
 // SubmitCopy asks to run a copy of the record at a source position.
 func (d *Database) SubmitCopy(consumer, topic string, partition int32, offset int64, reason string) (id int64, err error) {
-	if topic == "" || offset < 0 {
-		return 0, failure(codeBadArgument, "submit_copy needs a topic and an offset", "")
-	}
-	return d.askIn(Command{Kind: ordering.Submit, Consumer: consumer, Partition: partition, Reason: reason, topic: topic, offset: offset})
+	return d.askIn(Command{Kind: ordering.Submit, Consumer: consumer, Partition: partition, Reason: reason, topic: topic, offset: offset, copies: true})
 }
 
-// askIn asks for a command in a partition that its consumer has.
+// askIn asks for an event to be submitted in a partition that its consumer has.
 func (d *Database) askIn(c Command) (id int64, err error) {
 	err = d.transact(func(t *transaction) error {
 		count := 0
 		for _, l := range t.rows(c.Consumer) {
 			count = max(count, l.PartitionCount)
 		}
-		if c.Partition < 0 || int(c.Partition) >= count {
+		switch {
+		case count == 0:
+			return failure(codeNoData, fmt.Sprintf("consumer %s has not run here", c.Consumer), "")
+		case c.copies && c.topic == "":
+			return failure(codeBadArgument, "submit_copy needs a topic", "")
+		case c.Partition < 0 || int(c.Partition) >= count:
 			return failure(codeNoData, fmt.Sprintf("consumer %s has no partition %d", c.Consumer, c.Partition), "")
+		case c.copies && c.offset < 0:
+			return failure(codeBadArgument, fmt.Sprintf("there is no offset %d", c.offset), "")
 		}
 		id, err = t.ask(c)
 		return err
@@ -90,7 +94,7 @@ func (c *connection) Requests(ctx context.Context, at parking.Place, ids []int64
 			if !there || k.Executed || k.Consumer != at.Consumer || k.Partition != at.Partition {
 				continue
 			}
-			r := parking.Request{ID: id, Kind: k.Kind, Resource: k.Resource, Copy: k.Kind == ordering.Submit && k.offset >= 0}
+			r := parking.Request{ID: id, Kind: k.Kind, Resource: k.Resource, Copy: k.copies}
 			if k.asked != nil {
 				r.Event = *bodyOf(k.asked)
 			}
@@ -106,7 +110,7 @@ func (c *connection) Requests(ctx context.Context, at parking.Place, ids []int64
 
 func (c *connection) Prepare(ctx context.Context, at parking.Place, by parking.Owned, list []parking.Prepared) error {
 	_, err := through(ctx, c, "Prepare", func(t *transaction) (struct{}, error) {
-		if l := t.lanes[at]; l.Epoch != by.Epoch || l.Owner != by.Owner {
+		if l, there := t.lanes[at]; !there || l.Epoch != by.Epoch || l.Owner != by.Owner {
 			return struct{}{}, nil
 		}
 		for i := range list {

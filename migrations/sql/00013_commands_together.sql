@@ -16,11 +16,12 @@ with o as (
 update {{schema}}.commands c set operation_id = o.id, place = 1 from o where c.executed_at is null and c.operation_id is null;
 
 -- Commands about dead letters of different resources have nothing to do with each other: one statement for all costs a tenth.
+-- What is looked up by its key is looked up so whatever the planner believes of tables that a large operation has just filled:
+-- hence "lateral" and "offset 0".
 -- +goose StatementBegin
 create function {{schema}}.execute_commands(in_consumer text, in_partition integer, in_ids bigint[], in_seqs bigint[])
 returns table (command bigint, answer jsonb)
--- What was written a moment ago has no statistics yet and looks like one row, which a nested loop would compare with each of the others.
-language plpgsql security definer set search_path = {{schema}}, pg_temp set enable_material = off as $$
+language plpgsql security definer set search_path = {{schema}}, pg_temp as $$
 declare
     ids bigint[];
     kinds text[];
@@ -39,11 +40,12 @@ begin
     from (
         select o.*, bool_and(o.plain and o.same = 1) over (partition by o.resource_hash) as together
         from (
-            select u.n, u.seq, c.id, c.kind, c.letter_id, c.resource_hash, count(*) over (partition by c.letter_id) as same,
-                c.executed_at is null and c.kind in ('replay', 'discard', 'advance') as plain
+            select u.n, u.seq, c.*, count(*) over (partition by c.letter_id) as same
             from unnest(in_ids, in_seqs) with ordinality as u (id, seq, n)
-            cross join lateral (select * from commands k where k.id = u.id offset 0) c
-            where c.consumer = in_consumer and c.partition = in_partition
+            cross join lateral (
+                select k.id, k.kind, k.letter_id, k.resource_hash,
+                    k.executed_at is null and k.kind in ('replay', 'discard', 'advance') as plain
+                from commands k where k.id = u.id and k.consumer = in_consumer and k.partition = in_partition offset 0) c
         ) o
     ) p where p.together;
 
@@ -62,8 +64,10 @@ begin
             end order by u.n)
         into at, seqs, holds, voids
         from unnest(letters, kinds, hashes, seqs) with ordinality as u (id, kind, hash, seq, n)
-        left join dead_letters d on d.id = u.id
-        left join parked_resources x on x.consumer = in_consumer and x.partition = in_partition and x.resource_hash = u.hash;
+        left join lateral (select l.* from dead_letters l where l.id = u.id offset 0) d on true
+        left join lateral (
+            select r.held_by from parked_resources r
+            where r.consumer = in_consumer and r.partition = in_partition and r.resource_hash = u.hash offset 0) x on true;
 
         update dead_letters d set
             state = case u.kind when 'replay' then 'replaying' when 'discard' then 'discarded' else d.state end,
@@ -93,17 +97,30 @@ begin
             drained = not x.held_by_hand and x.held_behind_partition is null and not exists (
                 select from parked_events e
                 where e.consumer = in_consumer and e.partition = in_partition and e.resource_hash = x.resource_hash)
-        from unnest(hashes, at, holds, voids) as u (hash, seq, holds, void)
-        where x.consumer = in_consumer and x.partition = in_partition and x.resource_hash = u.hash and u.holds and u.void is null
-            and x.held_by = u.seq;
+        where x.ctid = any(array(
+            select r.place from unnest(hashes, at, holds, voids) as u (hash, seq, holds, void)
+            cross join lateral (
+                select y.ctid as place, y.held_by from parked_resources y
+                where y.consumer = in_consumer and y.partition = in_partition and y.resource_hash = u.hash offset 0) r
+            where u.holds and u.void is null and r.held_by = u.seq));
 
         return query
         update commands k set executed_at = now(), executed_epoch = n.epoch, executed_version = n.version,
-            result = jsonb_strip_nulls(jsonb_build_object(
-                'void', u.void,
-                'row', case when u.kind = 'replay' and u.void is null then parked_row(in_consumer, in_partition, u.seq) end,
-                'resource', resource_row(in_consumer, in_partition, u.hash)))
-        from unnest(ids, kinds, hashes, seqs, voids) as u (id, kind, hash, seq, void), partitions n
+            result = jsonb_strip_nulls(jsonb_build_object('void', u.void, 'row', d.doc, 'resource', r.doc))
+        from unnest(ids, kinds, letters, hashes, voids) as u (id, kind, letter, hash, void)
+        left join lateral (
+            -- The row that was made of the letter, as parked_row has it.
+            select jsonb_build_object('seq', l.seq, 'resource', encode(l.resource, 'hex'), 'topic', l.topic, 'topic_id', l.topic_id,
+                'offset', l.source_offset, 'epoch', l.leader_epoch, 'type', l.event_type, 'attempt', l.attempt, 'spent', 0, 'tier', '',
+                'due', (extract(epoch from now()) * 1000000)::bigint, 'since', (extract(epoch from now()) * 1000000)::bigint,
+                'letter', true) as doc
+            from dead_letters l where l.id = u.letter and u.kind = 'replay' and u.void is null offset 0) d on true
+        left join lateral (
+            select jsonb_build_object('resource', encode(x.resource, 'hex'), 'drained', x.drained, 'letter', coalesce(x.held_by, 0),
+                'hand', x.held_by_hand, 'behind', coalesce(x.held_behind_partition, -1), 'high_water', x.high_water) as doc
+            from parked_resources x
+            where x.consumer = in_consumer and x.partition = in_partition and x.resource_hash = u.hash offset 0) r on true
+        cross join partitions n
         where k.id = u.id and n.consumer = in_consumer and n.partition = in_partition
         returning k.id, k.result;
     end if;
