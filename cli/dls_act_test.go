@@ -143,3 +143,13 @@ func TestOperationsAreSteered(t *testing.T) {
 	r.expect(t, exitDone, `"id":4,`, "there are more: --before 3")
 	run("op", "list", "--before", "3", "-o", "json").expect(t, exitDone, `"state": "cancelled"`, "")
 }
+
+func TestAFlagWithoutAValueSelectsNothing(t *testing.T) {
+	run, ask := acting(t)
+	for _, flag := range []string{"--consumer", "--type", "--class", "--fingerprint", "--correlation", "--text", "--since", "--until", "--state"} {
+		run("dls", "discard", flag, "", "--reason", "r", "--yes").expect(t, exitUsage, "", flag+" is empty")
+		run("dls", "list", "--consumer", "orders", flag+"=").expect(t, exitUsage, "", flag+" is empty")
+	}
+	run("dls", "list", "--resource", "").expect(t, exitDone, "", "")
+	ask("do $$ begin if exists (select from {{schema}}.commands) then raise 'asked'; end if; end $$")
+}

@@ -49,8 +49,22 @@ func (f *filterFlags) given() (given bool) {
 	return given
 }
 
+// empty is a flag without a value, as a variable of the shell that is not set leaves it: taken for one that is not there it would
+// select more, up to everything. An empty resource is one.
+func (f *filterFlags) empty() (name string) {
+	f.set.VisitAll(func(flag *pflag.Flag) {
+		if value := flag.Value.String(); flag.Changed && flag.Name != "resource" && (value == "" || value == "[]") {
+			name = flag.Name
+		}
+	})
+	return name
+}
+
 // filter is what the flags select, or a usage error.
 func (f *filterFlags) filter() (dls.Filter, error) {
+	if name := f.empty(); name != "" {
+		return f.of, usagef("--%s is empty: leave it out to select whatever it is, or write a value", name)
+	}
 	if f.set.Changed("resource") {
 		f.of.Resource = &f.resource
 	}
