@@ -120,6 +120,7 @@ func (f *actFlags) selection(act dls.Act, args []string) (sel dls.Selection, err
 
 // act plans, asks the person where that is due, and asks the owners.
 func (a *app) act(ctx context.Context, cfg *config.Config, store *dls.Store, act dls.Act, sel dls.Selection, f *actFlags) error {
+	var before []dls.Skipped
 	if f.dry || !f.yes {
 		plan, err := store.Plan(ctx, act, sel)
 		if err != nil {
@@ -139,7 +140,7 @@ func (a *app) act(ctx context.Context, cfg *config.Config, store *dls.Store, act
 				return err
 			}
 		}
-		sel = dls.Selection{IDs: plan.IDs}
+		sel, before = dls.Selection{IDs: plan.IDs}, plan.Skipped
 	}
 	bar := a.newBar(string(act) + " asked for")
 	asked, err := store.Ask(ctx, f.by, act, sel, f.pace, bar.set)
@@ -151,7 +152,7 @@ func (a *app) act(ctx context.Context, cfg *config.Config, store *dls.Store, act
 		return err
 	}
 	return a.afterAsking(ctx, cfg, store, &askedView{
-		Act: string(act), Operation: asked.Operation, Letters: asked.Letters, Skipped: viewSkipped(asked.Skipped),
+		Act: string(act), Operation: asked.Operation, Letters: asked.Letters, Skipped: viewSkipped(append(before, asked.Skipped...)),
 	}, *f.output, f.wait)
 }
 

@@ -153,3 +153,9 @@ func TestAFlagWithoutAValueSelectsNothing(t *testing.T) {
 	run("dls", "list", "--resource", "").expect(t, exitDone, "", "")
 	ask("do $$ begin if exists (select from {{schema}}.commands) then raise 'asked'; end if; end $$")
 }
+
+func TestWhatIsSkippedIsSaidOfOneThatIsLeftToo(t *testing.T) {
+	run, _ := acting(t)
+	run("dls", "replay", "5", "999", "--reason", "r").expect(t, exitDone, "skipped 1 (999): there is no such dead letter\n", "")
+	run("dls", "replay", "8", "998", "--reason", "r", "-o", "json").expect(t, exitDone, `"why": "there is no such dead letter"`, "")
+}
