@@ -142,3 +142,20 @@ func TestTheSameKeyAtOnceIsAConflict(t *testing.T) {
 		t.Errorf("%s commands, want 1", n[0])
 	}
 }
+
+func TestWhatIsThereAndEmptyIsNoCondition(t *testing.T) {
+	w := newWorld(t)
+	w.put("o-1")
+	for _, empty := range []string{
+		`"consumer":""`, `"type":""`, `"class":""`, `"fingerprint":""`, `"correlation":""`, `"text":""`, `"headers":[]`, `"json":[]`, `"states":[]`,
+	} {
+		w.post("/dead-letters/discard", `{"filter":{"states":["dead"],`+empty+`},"reason":"r"}`).is(422)
+	}
+	for _, zero := range []string{"since", "until"} { // as a program sends a time that it did not set
+		w.post("/dead-letters/discard", `{"filter":{"`+zero+`":"0001-01-01T00:00:00Z"},"reason":"r"}`).is(400, zero)
+	}
+	w.post("/dead-letters/discard", `{"filter":{"states":["dead"],"resource":""},"reason":"r"}`).is(200, `"letters":0`)
+	if n := w.texts("select count(*)::text from {{schema}}.commands"); n[0] != "0" {
+		t.Errorf("%s commands", n[0])
+	}
+}

@@ -15,12 +15,12 @@ import (
 type FilterQuery struct {
 	ResourceQuery
 
-	Consumer    string      `query:"consumer" doc:"Only of this consumer (its group)." maxLength:"1000"`
-	Type        string      `query:"type" doc:"Only of this event type." maxLength:"1000"`
-	Class       string      `query:"class" doc:"Only of this error class." maxLength:"1000"`
-	Fingerprint string      `query:"fingerprint" doc:"Only of this kind of error." maxLength:"100"`
-	Correlation string      `query:"correlation" doc:"Only with this correlation id." maxLength:"1000"`
-	Text        string      `query:"text" doc:"Only with this text in the error, in any case." maxLength:"1000"`
+	Consumer    string      `query:"consumer" doc:"Only of this consumer (its group)." minLength:"1" maxLength:"1000"`
+	Type        string      `query:"type" doc:"Only of this event type." minLength:"1" maxLength:"1000"`
+	Class       string      `query:"class" doc:"Only of this error class." minLength:"1" maxLength:"1000"`
+	Fingerprint string      `query:"fingerprint" doc:"Only of this kind of error." minLength:"1" maxLength:"100"`
+	Correlation string      `query:"correlation" doc:"Only with this correlation id." minLength:"1" maxLength:"1000"`
+	Text        string      `query:"text" doc:"Only with this text in the error, in any case." minLength:"1" maxLength:"1000"`
 	Headers     []string    `query:"header,explode" doc:"Only with this header, as tenant=acme; can be repeated." maxItems:"20"`
 	JSON        []string    `query:"json,explode" doc:"Only with this in the value: a pointer, as /card/brand=visa, or an SQL/JSON path, as $.total > 100; can be repeated." maxItems:"20"`
 	Since       time.Time   `query:"since" doc:"Only failed then or later."`
@@ -48,20 +48,21 @@ func (q *FilterQuery) filter() (dls.Filter, error) {
 	return f, addJSON(&f, "query.json", q.JSON)
 }
 
-// Filter is a filter of dead letters in a body: what is left out selects nothing by itself.
+// Filter is a filter of dead letters in a body: what is left out selects nothing by itself. What is there and empty is refused, as a
+// client sends it for a variable that is not set: taken for one that is left out it would select more.
 type Filter struct {
-	Consumer    string       `json:"consumer,omitempty" maxLength:"1000"`
+	Consumer    string       `json:"consumer,omitempty" minLength:"1" maxLength:"1000"`
 	Resource    *Bytes       `json:"resource,omitempty"`
-	Type        string       `json:"type,omitempty" maxLength:"1000"`
-	Class       string       `json:"class,omitempty" maxLength:"1000"`
-	Fingerprint string       `json:"fingerprint,omitempty" maxLength:"100"`
-	Correlation string       `json:"correlation,omitempty" maxLength:"1000"`
-	Text        string       `json:"text,omitempty" maxLength:"1000"`
-	Headers     []HeaderTest `json:"headers,omitempty" maxItems:"20"`
-	JSON        []string     `json:"json,omitempty" maxItems:"20" doc:"Each a pointer, as /card/brand=visa, or an SQL/JSON path, as $.total > 100."`
+	Type        string       `json:"type,omitempty" minLength:"1" maxLength:"1000"`
+	Class       string       `json:"class,omitempty" minLength:"1" maxLength:"1000"`
+	Fingerprint string       `json:"fingerprint,omitempty" minLength:"1" maxLength:"100"`
+	Correlation string       `json:"correlation,omitempty" minLength:"1" maxLength:"1000"`
+	Text        string       `json:"text,omitempty" minLength:"1" maxLength:"1000"`
+	Headers     []HeaderTest `json:"headers,omitempty" minItems:"1" maxItems:"20"`
+	JSON        []string     `json:"json,omitempty" minItems:"1" maxItems:"20" doc:"Each a pointer, as /card/brand=visa, or an SQL/JSON path, as $.total > 100."`
 	Since       *time.Time   `json:"since,omitempty" doc:"Failed then or later."`
 	Until       *time.Time   `json:"until,omitempty" doc:"Failed before."`
-	States      []dls.State  `json:"states,omitempty" enum:"dead,awaiting correction,replaying,healed,discarded" maxItems:"5" doc:"Without them: dead and awaiting correction."`
+	States      []dls.State  `json:"states,omitempty" enum:"dead,awaiting correction,replaying,healed,discarded" minItems:"1" maxItems:"5" doc:"Without them: dead and awaiting correction."`
 	Amended     *bool        `json:"amended,omitempty"`
 }
 
@@ -82,6 +83,11 @@ func (in *Filter) filter() (dls.Filter, error) {
 	if in.Resource != nil {
 		resource := string(*in.Resource)
 		f.Resource = &resource
+	}
+	for name, at := range map[string]*time.Time{"since": in.Since, "until": in.Until} {
+		if at != nil && at.IsZero() {
+			return dls.Filter{}, badFilter("body.filter."+name, errors.New("it is the first moment of all: write a time, or leave it out"))
+		}
 	}
 	if in.Since != nil {
 		f.Since = *in.Since

@@ -113,6 +113,8 @@ func TestEveryRefusalIsAProblem(t *testing.T) {
 	w.get("/dead-letters?limit=0").is(422, "limit")
 	w.get("/dead-letters?since=").is(422, "since is empty")
 	w.get("/dead-letters?state=").is(422, "state is empty")
+	w.get("/dead-letters?class=").is(422, "class is empty")
+	w.get("/dead-letters/count?consumer=&fingerprint=x").is(422, "consumer is empty")
 	w.get("/audit?letter_id=").is(422, "letter_id is empty")
 	if a := w.get("/dead-letters/replay").is(405); a.header.Get("Allow") != "POST" {
 		t.Errorf("Allow %q", a.header.Get("Allow"))

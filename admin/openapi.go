@@ -22,7 +22,7 @@ func (a *API) sharpen() {
 			}
 			for _, p := range op.Parameters {
 				s := p.Schema
-				if p.In == "query" && (s.Type != huma.TypeString || s.Format != "" || len(s.Enum) > 0) {
+				if p.In == "query" && (s.Type != huma.TypeString || s.Format != "" || len(s.Enum) > 0 || s.MinLength != nil) {
 					a.filled[op.Method+" "+path] = append(a.filled[op.Method+" "+path], p.Name)
 				}
 			}
