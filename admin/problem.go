@@ -35,9 +35,13 @@ func writeProblem(w http.ResponseWriter, status int, detail string) {
 	_, _ = w.Write(append(body, '\n'))
 }
 
+// mostErrors of a problem are answered: a body can have millions.
+const mostErrors = 50
+
 // withoutValues takes out of a problem what was sent: whoever sent it knows it, and logs need not.
 func withoutValues(_ huma.Context, _ string, v any) (any, error) {
 	if p, ok := v.(*huma.ErrorModel); ok {
+		p.Errors = p.Errors[:min(len(p.Errors), mostErrors)]
 		for _, e := range p.Errors {
 			e.Value = nil
 		}
