@@ -172,13 +172,17 @@ func cleaned(p string) string {
 
 // received checks what was sent before it is looked into, and reads it. It writes an answer and returns false when that can't be used.
 func received(w http.ResponseWriter, r *http.Request) bool {
-	// Once it has come, the time that it had to come in must not end the work on it.
-	defer func() { _ = http.NewResponseController(w).SetReadDeadline(time.Time{}) }()
 	if why := checkQuery(r.URL.RawQuery); why != "" {
 		writeProblem(w, http.StatusBadRequest, why)
 		return false
 	}
+	// Once all has come, the time that it had to come in must not end the work on it. What has not come keeps it: the server reads
+	// what is left of a body after the answer.
+	hasCome := func() { _ = http.NewResponseController(w).SetReadDeadline(time.Time{}) }
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		if r.ContentLength == 0 {
+			hasCome()
+		}
 		return true
 	}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -187,6 +191,9 @@ func received(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err == nil {
+		hasCome()
+	}
 	var tooLarge *http.MaxBytesError
 	var network net.Error
 	switch {
