@@ -26,6 +26,8 @@ type tokens struct {
 	path string
 	log  *slog.Logger
 
+	readFile func(string) ([]byte, error)
+
 	mu      sync.Mutex
 	read    fs.FileInfo // of the file that entries are from, or that is broken
 	entries []entry
@@ -34,7 +36,7 @@ type tokens struct {
 
 // openTokens reads a file that must be good at first.
 func openTokens(ctx context.Context, path string, log *slog.Logger) (*tokens, error) {
-	t := &tokens{path: path, log: log}
+	t := &tokens{path: path, log: log, readFile: os.ReadFile}
 	_, err := t.current(ctx)
 	return t, err
 }
@@ -70,6 +72,10 @@ func (t *tokens) current(ctx context.Context) ([]entry, error) {
 		t.read = now
 		t.entries, t.broken = t.load(ctx, now)
 	}
+	var unread *fs.PathError
+	if errors.As(t.broken, &unread) { // what heals it, as another owner does, leaves no trace in what is compared
+		t.read = nil
+	}
 	switch {
 	case t.broken != nil:
 		t.broken = fmt.Errorf("%w: %s: %w", errTokens, t.path, t.broken)
@@ -92,7 +98,7 @@ func (t *tokens) load(ctx context.Context, info fs.FileInfo) ([]entry, error) {
 	case info.Mode()&othersRead != 0: // as mounted secrets are; from a hash nobody finds the token
 		t.log.LogAttrs(ctx, slog.LevelWarn, "everybody on this machine may read the tokens' hashes: chmod 600 would be better", slog.String("file", t.path))
 	}
-	text, err := os.ReadFile(t.path)
+	text, err := t.readFile(t.path)
 	if err != nil {
 		return nil, err
 	}
