@@ -52,6 +52,9 @@ func (a *API) amend(ctx context.Context, in *amendInput) (*amendOutput, error) {
 	if err != nil {
 		return nil, err
 	}
+	if before, ok, err := answered[Amended](ctx, a, in.KeyHeader); ok || err != nil {
+		return &amendOutput{etag(before.Version), before}, err
+	}
 	was, err := a.store.Get(ctx, in.ID)
 	if err != nil {
 		return nil, err

@@ -54,25 +54,7 @@ func once[R, V any](ctx context.Context, a *API, k KeyHeader, act func(*dls.Stor
 	}
 	who, sum := whoAsks(ctx).Name, requestSum(ctx)
 	_, err := act(a.store.With(dls.Within{
-		Before: func(ctx context.Context, tx pgx.Tx) error {
-			if err := bound(ctx, tx); err != nil {
-				return err
-			}
-			var busy, other bool
-			var before *string
-			err := tx.QueryRow(ctx, "select busy, other, answer from "+a.schema+".admin_answered($1, $2, $3)", who, k.Key, sum).Scan(&busy, &other, &before)
-			switch {
-			case err != nil:
-				return fmt.Errorf("look the Idempotency-Key up: %w", err)
-			case busy:
-				return errInFlight
-			case other:
-				return errOtherRequest
-			case before != nil:
-				return answeredBefore{*before}
-			}
-			return nil
-		},
+		Before: func(ctx context.Context, tx pgx.Tx) error { return a.first(ctx, tx, k) },
 		After: func(ctx context.Context, tx pgx.Tx, result any) error {
 			done, _ := result.(*R) // nil for an act that returns nothing
 			answer = view(done)
@@ -86,9 +68,52 @@ func once[R, V any](ctx context.Context, a *API, k KeyHeader, act func(*dls.Stor
 			return nil
 		},
 	}))
-	var before answeredBefore
-	if errors.As(err, &before) {
-		err = json.Unmarshal([]byte(before.answer), &answer)
+	if before, ok, failed := again[V](err); ok {
+		return before, failed
 	}
 	return answer, err
+}
+
+// answered is what a key was answered before. It is asked for ahead of an act that looks at something first, which the act itself may
+// have changed since.
+func answered[V any](ctx context.Context, a *API, k KeyHeader) (answer V, ok bool, err error) {
+	if !k.sent {
+		return answer, false, nil
+	}
+	err = pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error { return a.first(ctx, tx, k) })
+	if answer, ok, failed := again[V](err); ok {
+		return answer, true, failed
+	}
+	return answer, false, err
+}
+
+// again reads the answer of an answeredBefore.
+func again[V any](err error) (answer V, ok bool, failed error) {
+	var before answeredBefore
+	if !errors.As(err, &before) {
+		return answer, false, nil
+	}
+	return answer, true, json.Unmarshal([]byte(before.answer), &answer)
+}
+
+// first is an error unless a request is the first with its key. The key is nobody else's until the transaction ends.
+func (a *API) first(ctx context.Context, tx pgx.Tx, k KeyHeader) error {
+	if err := bound(ctx, tx); err != nil {
+		return err
+	}
+	var busy, other bool
+	var before *string
+	err := tx.QueryRow(ctx, "select busy, other, answer from "+a.schema+".admin_answered($1, $2, $3)", whoAsks(ctx).Name, k.Key, requestSum(ctx)).
+		Scan(&busy, &other, &before)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look the Idempotency-Key up: %w", err)
+	case busy:
+		return errInFlight
+	case other:
+		return errOtherRequest
+	case before != nil:
+		return answeredBefore{*before}
+	}
+	return nil
 }

@@ -65,6 +65,9 @@ func (a *API) amendWaiting(ctx context.Context, in *amendWaitingInput) (*command
 	if err != nil {
 		return nil, err
 	}
+	if before, ok, err := answered[Command](ctx, a, in.KeyHeader); ok || err != nil {
+		return &commandOutput{before}, err
+	}
 	b := &in.Body
 	was, err := a.store.Waiting(ctx, b.Consumer, b.Partition, b.Seq)
 	if err != nil {
