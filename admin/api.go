@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/dls"
 	"github.com/layby-go/layby/internal/harmless"
 )
@@ -28,6 +29,8 @@ type Options struct {
 	Log        *slog.Logger
 	// Schemas is the file of the JSON Schema that an amended value of an event type has to match; empty for none. nil is none for all.
 	Schemas func(consumer, eventType string) string
+	// Moved says why an event does not stay in its resource when it is corrected; empty when it does. nil is empty for all.
+	Moved func(consumer string, before, after layby.Event) string
 }
 
 // API is the HTTP API of a schema.
@@ -43,6 +46,7 @@ type API struct {
 	filled   map[string][]string // by pattern: parameters of the query that can't be empty
 	literal  map[string][]string // methods of paths without a variable
 	schemas  func(consumer, eventType string) string
+	moved    func(consumer string, before, after layby.Event) string
 	slots    chan struct{} // one a connection: who has one never waits for a connection
 }
 
@@ -57,6 +61,9 @@ func New(ctx context.Context, o Options) (*API, error) {
 	}
 	if a.schemas = o.Schemas; a.schemas == nil {
 		a.schemas = func(string, string) string { return "" }
+	}
+	if a.moved = o.Moved; a.moved == nil {
+		a.moved = func(string, layby.Event, layby.Event) string { return "" }
 	}
 	var err error
 	if a.store, err = dls.New(o.Pool, o.Schema); err != nil {

@@ -95,8 +95,22 @@ func (b *CorrectBody) correction(expected *int) dls.Correction {
 	return c
 }
 
-// checked refuses a value that does not match the schema of its type, or is no JSON where it was; force has it noted instead.
+// checked refuses what would be an event of another resource, and a value that does not match the schema of its type, or is no JSON
+// where it was; force has the latter noted instead.
 func (a *API) checked(c *dls.Correction, consumer string, was *layby.Event, hasBytes, force bool) error {
+	if hasBytes {
+		after := *was
+		if c.Value != nil {
+			after.Value = c.Value
+		}
+		if c.Headers != nil {
+			after.Headers = *c.Headers
+		}
+		if why := a.moved(consumer, *was, after); why != "" {
+			return huma.NewError(http.StatusUnprocessableEntity, "it can't become an event of another resource",
+				&huma.ErrorDetail{Location: "body", Message: why})
+		}
+	}
 	if c.Value == nil {
 		return nil
 	}

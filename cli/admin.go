@@ -9,8 +9,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
+	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/admin"
 	"github.com/layby-go/layby/config"
+	"github.com/layby-go/layby/consumer"
 )
 
 // adminDefault is where layby admin serves when the configuration names no address.
@@ -86,6 +88,7 @@ func (a *app) startAdmin(ctx context.Context, cfg *config.Config, log *slog.Logg
 	}
 	api, err := admin.New(ctx, admin.Options{
 		Pool: pool, Schema: cfg.Postgres.Schema, TokensFile: cfg.Admin.TokensFile, Version: a.version, Log: log, Schemas: schemasOf(cfg),
+		Moved: movedOf(cfg),
 	})
 	if err != nil {
 		pool.Close()
@@ -120,5 +123,16 @@ func schemasOf(cfg *config.Config) func(consumer, eventType string) string {
 			return ""
 		}
 		return c.Schemas[eventType]
+	}
+}
+
+// movedOf says why a corrected event would not stay in its resource; empty when it does, or the configuration has no such consumer.
+func movedOf(cfg *config.Config) func(name string, before, after layby.Event) string {
+	return func(name string, before, after layby.Event) string {
+		c, err := findConsumer(cfg, name)
+		if err != nil {
+			return ""
+		}
+		return consumer.Moved(*c, before, after)
 	}
 }
