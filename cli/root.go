@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/layby-go/layby"
+	"github.com/layby-go/layby/internal/harmless"
 	"github.com/layby-go/layby/migrations"
 )
 
@@ -43,13 +44,13 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return exitCodeOf(err)
 }
 
-// complain writes the one message of an error.
+// complain writes the one message of an error, which may repeat what others wrote: the line of an import, a note.
 func (a *app) complain(ctx context.Context, err error) {
 	var by stoppedBy
 	if errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &by) {
 		err = fmt.Errorf("stopped by a signal (%w)", by)
 	}
-	fmt.Fprintln(a.stderr, "layby: "+strings.TrimSpace(err.Error())+a.hint(err))
+	fmt.Fprintln(a.stderr, "layby: "+harmless.Text(strings.TrimSpace(err.Error()))+a.hint(err))
 }
 
 // hint is what a person can do about an error, after its text.
