@@ -2,8 +2,23 @@ package admin
 
 import (
 	"fmt"
+	"io"
+	"log/slog"
+	"strings"
 	"testing"
+
+	"github.com/layby-go/layby/dls"
 )
+
+func TestWhatMayHaveBeenDoneIsSaid(t *testing.T) {
+	a := &API{log: slog.New(slog.DiscardHandler)}
+	if err := a.failed(t.Context(), fmt.Errorf("replay: %w: %w", io.ErrUnexpectedEOF, dls.ErrUnknown)); !strings.Contains(err.Error(), "whether it was done is not known") {
+		t.Error(err)
+	}
+	if err := a.failed(t.Context(), io.ErrUnexpectedEOF); !strings.Contains(err.Error(), "Postgres is away") {
+		t.Error(err)
+	}
+}
 
 func TestAnAmendmentSentAgainIsAnsweredAfterTheEventHasGone(t *testing.T) {
 	w := newWorld(t)

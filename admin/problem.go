@@ -78,6 +78,10 @@ func (a *API) failed(ctx context.Context, err error) error {
 	if status, text := refusedByPostgres(err); status != 0 {
 		return huma.NewError(status, text)
 	}
+	if errors.Is(err, dls.ErrUnknown) { // whoever sends it again by themselves, may do it twice
+		a.log.LogAttrs(ctx, slog.LevelWarn, "the HTTP API could not answer", slog.String("request", requestID(ctx)), slog.String("error", err.Error()))
+		return huma.Error503ServiceUnavailable("Postgres went away: " + dls.ErrUnknown.Error() + "; with an Idempotency-Key it can be sent again")
+	}
 	if why := unavailable(err); why != "" {
 		a.log.LogAttrs(ctx, slog.LevelWarn, "the HTTP API could not answer", slog.String("request", requestID(ctx)), slog.String("error", err.Error()))
 		return huma.ErrorWithHeaders(huma.Error503ServiceUnavailable(why), http.Header{"Retry-After": {strconv.Itoa(retryAfter)}})

@@ -97,7 +97,7 @@ func (s *Store) act(ctx context.Context, by By, settings map[string]string, resu
 		return err
 	}
 	if err := tx.Commit(sure); err != nil {
-		return fmt.Errorf("%w: whether it was done is not known, look it up in the audit log", err)
+		return fmt.Errorf("%w: %w", err, ErrUnknown)
 	}
 	return nil
 }

@@ -17,6 +17,8 @@ var (
 	ErrInvalid = errors.New("it cannot be asked for like this")
 	// ErrTooMany says that a filter selects more letters, or has more to be looked at, than one act may be about. Nothing was done.
 	ErrTooMany = errors.New("it is too much for one operation")
+	// ErrUnknown says that Postgres did not answer to the end of an act's transaction.
+	ErrUnknown = errors.New("whether it was done is not known, look it up in the audit log")
 )
 
 // refusal is one of the errors above in words of its own.
