@@ -1,9 +1,15 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"strings"
 	"testing"
+
+	"github.com/layby-go/layby/dls"
 )
 
 // execute has the commands that wait executed, as an owner does.
@@ -158,4 +164,14 @@ func TestWhatIsSkippedIsSaidOfOneThatIsLeftToo(t *testing.T) {
 	run, _ := acting(t)
 	run("dls", "replay", "5", "999", "--reason", "r").expect(t, exitDone, "skipped 1 (999): there is no such dead letter\n", "")
 	run("dls", "replay", "8", "998", "--reason", "r", "-o", "json").expect(t, exitDone, `"why": "there is no such dead letter"`, "")
+}
+
+func TestWhoCanFollowNoMoreIsToldThatItGoesOn(t *testing.T) {
+	for err, want := range map[error]bool{io.ErrUnexpectedEOF: true, context.Canceled: true, fmt.Errorf("%w", dls.ErrNotFound): false} {
+		var stderr strings.Builder
+		a := &app{stderr: &stderr}
+		if got := a.leaves(7, err); !errors.Is(got, err) || strings.Contains(stderr.String(), "operation 7 goes on; to follow it: layby op watch 7") != want {
+			t.Errorf("%v: %q", err, stderr.String())
+		}
+	}
 }

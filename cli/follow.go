@@ -17,7 +17,7 @@ func (a *app) follow(ctx context.Context, store *dls.Store, id int64) (*dls.Oper
 	for {
 		o, err := store.Operation(ctx, id)
 		if err != nil {
-			return nil, a.leaves(ctx, id, err)
+			return nil, a.leaves(id, err)
 		}
 		b.say(fmt.Sprintf("operation %d: %s", id, progressOf(o)))
 		b.set(o.Commands-o.Waiting-o.Replaying, o.Commands)
@@ -31,15 +31,15 @@ func (a *app) follow(ctx context.Context, store *dls.Store, id int64) (*dls.Oper
 		}
 		select {
 		case <-ctx.Done():
-			return nil, a.leaves(ctx, id, ctx.Err())
+			return nil, a.leaves(id, ctx.Err())
 		case <-time.After(followEvery):
 		}
 	}
 }
 
-// leaves says that an operation goes on without the command.
-func (a *app) leaves(ctx context.Context, id int64, err error) error {
-	if ctx.Err() != nil {
+// leaves says that an operation goes on without the command: somebody stopped it, or Postgres went away.
+func (a *app) leaves(id int64, err error) error {
+	if !errors.Is(err, dls.ErrNotFound) {
 		fmt.Fprintf(a.stderr, "operation %d goes on; to follow it: layby op watch %[1]d, to end it: layby op cancel %[1]d\n", id)
 	}
 	return err
