@@ -36,7 +36,7 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 	}
 	kinds := map[string]verify.Kind{
 		"new": verify.KindProduced, "commit": verify.KindCommitted, "park": verify.KindParked, "record": verify.KindRecorded,
-		"pass": verify.KindPassed, "amend": verify.KindAmended, "crash": verify.KindCrashed, "freeze": verify.KindFrozen, "thaw": verify.KindThawed,
+		"pass": verify.KindPassed, "hurry": verify.KindHurried, "amend": verify.KindAmended, "crash": verify.KindCrashed, "freeze": verify.KindFrozen, "thaw": verify.KindThawed,
 		"is": verify.KindStored, "run": verify.KindStarted, "cut": verify.KindCut, "reach": verify.KindReached,
 		"grow": verify.KindGrown, "execute": verify.KindExecuted, "pause": verify.KindPaused, "resume": verify.KindResumed, "join": verify.KindJoined, "stop": verify.KindStopped, "mend": verify.KindMended,
 		"rewind": verify.KindRewound, "delete": verify.KindDeleted, "lose": verify.KindLost, "break": verify.KindBroken,
