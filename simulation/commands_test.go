@@ -33,6 +33,11 @@ func (p *plan) planCommands() {
 			deaths++
 		}
 		p.orders = append(p.orders, o)
+		if o.kind == "replay together" { // and what becomes of it
+			steered := o.at + rand64(r, p.span.session/10)
+			p.orders = append(p.orders, order{at: steered, kind: pick(r, "pause operation", "pause operation", "cancel operation")},
+				order{at: steered + rand64(r, p.span.session), kind: pick(r, "resume operation", "resume operation", "cancel operation")})
+		}
 		if r.IntN(3) == 0 { // another operator, about the same
 			p.orders = append(p.orders, order{at: o.at, kind: p.commandKind(r), n: o.n})
 		}

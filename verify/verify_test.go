@@ -439,6 +439,11 @@ func TestEachCheckFails(t *testing.T) {
 			[]string{"new 0 A", "run a 0 m a=2", "fail a", "wait 57s", "run b 0 m a=3", "ok b"},
 		},
 		{
+			"an attempt comes too early, though nobody had it tried again at once", verify.CheckDelays, delays,
+			[]string{"new 0 A", "run a 0 m a=2", "fail a", "hurry 0", "run b 0 m a=3", "ok b"},
+			[]string{"new 0 A", "hurry 0", "run a 0 m a=2", "fail a", "run b 0 m a=3", "ok b"},
+		},
+		{
 			"a position is produced twice", verify.CheckLog,
 			verify.Options{},
 			[]string{"new 0 A", "is 0 dead"},
