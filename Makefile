@@ -50,6 +50,7 @@ proof: ## The long version: a wider search, fuzzing, the integration tests again
 	LAYBY_PROOF=1 SEEDS=1000 TIMEOUT=2h scripts/test.sh simulation
 	RACE=1 SEEDS=200 TIMEOUT=2h scripts/test.sh simulation
 	scripts/fuzz.sh $(FUZZ_TIME)
+	scripts/schemathesis.sh
 	LAYBY_PROOF=1 COUNT=$(REPETITION) TIMEOUT=1h scripts/test.sh integration
 
 .PHONY: bench

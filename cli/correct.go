@@ -11,6 +11,7 @@ import (
 
 	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/config"
+	"github.com/layby-go/layby/consumer"
 	"github.com/layby-go/layby/dls"
 	"github.com/layby-go/layby/internal/schema"
 )
@@ -133,6 +134,18 @@ func (a *app) prepare(cfg *config.Config, s *subject, f *correctFlags, c *correc
 	}
 	if err := checkValue(cfg, s, f, c); err != nil {
 		return err
+	}
+	if consumerConfig, err := findConsumer(cfg, s.consumer); err == nil && s.hasBytes {
+		after := *s.event
+		if c.Value != nil {
+			after.Value = c.Value
+		}
+		if c.Headers != nil {
+			after.Headers = *c.Headers
+		}
+		if moved := consumer.Moved(*consumerConfig, *s.event, after); moved != "" {
+			return usagef("%s can't become one of another resource: %s", s.name, printable(moved))
+		}
 	}
 	c.diff = diffOf(s, c)
 	return nil

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/layby-go/layby/dls"
+	"github.com/layby-go/layby/internal/harmless"
 )
 
 func (a *app) dlsExport() *cobra.Command {
@@ -35,7 +36,7 @@ func (a *app) dlsExport() *cobra.Command {
 			err := store.Export(cmd.Context(), filter, func(line []byte) error {
 				letters, bytes = letters+1, bytes+int64(len(line))+1
 				told.say("exported %d letters, %d MB", letters, bytes/1_000_000)
-				if _, err := io.WriteString(out, harmlessJSON(string(line))); err != nil {
+				if _, err := io.WriteString(out, harmless.JSON(string(line))); err != nil {
 					return err
 				}
 				return out.WriteByte('\n')

@@ -10,12 +10,13 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
+
+	"github.com/layby-go/layby/internal/harmless"
 )
 
 // format is how a list is written.
@@ -91,26 +92,8 @@ func encodeJSON(w io.Writer, v any, indent string) error {
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
-	_, err := io.WriteString(w, harmlessJSON(b.String()))
+	_, err := io.WriteString(w, harmless.JSON(b.String()))
 	return err
-}
-
-// harmlessJSON escapes what JSON allows within a text and a terminal might obey: control characters above ASCII, and those that
-// turn the direction of writing or are not seen.
-func harmlessJSON(text string) string {
-	var b strings.Builder
-	for _, r := range text {
-		switch {
-		case r == '\n' || unicode.IsPrint(r):
-			b.WriteRune(r)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
 }
 
 // writeTable writes rows under a header, in columns that a person and a script can read.

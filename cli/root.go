@@ -83,7 +83,7 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.stderr)
 	root.PersistentFlags().StringVarP(&a.configPath, "config", "c", "layby.yaml", "configuration file")
 	for _, command := range []func() *cobra.Command{
-		a.runCommand, a.configCommand, a.migrateCommand, a.topicsCommand, a.dlsCommand, a.parkedCommand, a.opCommand, a.auditCommand, a.statusCommand, a.consumerCommand, a.rewindCommand, a.doctorCommand, a.verifyCommand, a.demoCommand,
+		a.runCommand, a.configCommand, a.migrateCommand, a.topicsCommand, a.dlsCommand, a.parkedCommand, a.opCommand, a.auditCommand, a.adminCommand, a.statusCommand, a.consumerCommand, a.rewindCommand, a.doctorCommand, a.verifyCommand, a.demoCommand,
 		a.versionCommand,
 	} {
 		root.AddCommand(command())

@@ -95,6 +95,10 @@ func (a *app) consume(ctx context.Context, cfg *config.Config, pool *pgxpool.Poo
 		return err
 	}
 	p.log.Info("serving probes and metrics", slog.String("address", server.Addr()))
+	stopAdmin, err := a.startAdmin(ctx, cfg, log)
+	if err != nil {
+		return errors.Join(err, server.Stop(ctx))
+	}
 	p.health.Ready(postgres, func() string { return p.reason(postgres) })
 	p.health.Ready(kafka, func() string { return p.reason(kafka) })
 	written, err := a.journal(journal, cfg, handlers, log)
@@ -102,6 +106,9 @@ func (a *app) consume(ctx context.Context, cfg *config.Config, pool *pgxpool.Poo
 		p.journals = written
 		err = p.run(ctx, handlers, hooks)
 		written.end(err == nil)
+	}
+	if problem := stopAdmin(context.WithoutCancel(ctx)); problem != nil {
+		log.Warn("stopped while somebody was asking the HTTP API", slog.String("error", oneLine(problem)))
 	}
 	stopped, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpStop)
 	defer cancel()

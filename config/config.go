@@ -10,6 +10,7 @@ type Config struct {
 	Kafka         Kafka         `yaml:"kafka"`
 	Postgres      Postgres      `yaml:"postgres"`
 	HTTP          HTTP          `yaml:"http"`
+	Admin         Admin         `yaml:"admin"`
 	Log           Log           `yaml:"log"`
 	ShutdownGrace time.Duration `yaml:"shutdown_grace" default:"25s" min:"1ms" doc:"How long a stop waits for running handlers before it cancels them."`
 	Consumers     []Consumer    `yaml:"consumers" required:"true" doc:"The consumers of this process. Each has its own client, workers and budgets."`
@@ -49,6 +50,13 @@ type Postgres struct {
 // HTTP is the listener for probes and metrics.
 type HTTP struct {
 	Listen string `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of /livez, /readyz and /metrics. Port 0 takes a free one."`
+}
+
+// Admin is the HTTP API through which people and their tools see and correct what is parked and dead.
+type Admin struct {
+	Listen         string `yaml:"listen" doc:"Address of the HTTP API, such as 127.0.0.1:8081. Without it layby run serves none. Port 0 takes a free one."`
+	TokensFile     string `yaml:"tokens_file" doc:"File of those who may use the API, a line each, as layby admin token makes them. It is read again when it changes. Required when listen is no address of this machine alone."`
+	MaxConnections int    `yaml:"max_connections" default:"2" min:"1" doc:"Most connections to Postgres that the API opens, beside those of postgres.max_connections."`
 }
 
 // Log is what is logged, to standard error.

@@ -21,6 +21,7 @@ func validate(cfg *Config, r *report, o options) {
 	v.kafka()
 	v.postgres()
 	v.listen()
+	v.admin()
 	for i := range cfg.Consumers {
 		v.consumer(item("consumers", i), &cfg.Consumers[i])
 	}
@@ -105,6 +106,34 @@ func (v *validator) listen() {
 	if v.ok("http.listen") && !isHostPort(v.cfg.HTTP.Listen, 0) {
 		v.fail("http.listen", "%q is no address: write host:port, such as 127.0.0.1:8080, or :8080 for every interface", v.cfg.HTTP.Listen)
 	}
+}
+
+func (v *validator) admin() {
+	const listen, tokens = "admin.listen", "admin.tokens_file"
+	a := &v.cfg.Admin
+	v.file(tokens, a.TokensFile)
+	switch {
+	case a.Listen == "" || !v.ok(listen):
+	case !isHostPort(a.Listen, 0):
+		v.fail(listen, "%q is no address: write host:port, such as 127.0.0.1:8081", a.Listen)
+	case a.Listen == v.cfg.HTTP.Listen && !strings.HasSuffix(a.Listen, ":0"):
+		v.fail(listen, "is the address of http.listen too: write another port")
+	case !IsLoopback(a.Listen) && a.TokensFile == "":
+		v.fail(tokens, "is required: %s can be reached from other machines. Make a token with layby admin token and name the file of its line here, "+
+			"or listen on 127.0.0.1", a.Listen)
+	case !IsLoopback(a.Listen):
+		v.warn(listen, "tokens are sent to %s in the clear: let others reach it through something that encrypts, such as an ingress", a.Listen)
+	}
+}
+
+// IsLoopback says whether an address (host:port) can be reached from its own machine alone.
+func IsLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // file checks that a file can be read.

@@ -170,8 +170,11 @@ func (ln *lane) readBodies(ctx context.Context, list []ordering.Read) {
 			}
 			ln.answer(rd.Row.Seq, nil, fmt.Errorf("read the body of %s/%d@%d: %w", rd.Row.Topic, ln.partition, rd.Row.Position.Offset, err))
 		default:
-			w := &ordering.Work{Event: e, Source: -1, Position: rd.Row.Position}
+			w := &ordering.Work{Event: e.Event, Source: -1, Position: rd.Row.Position}
 			ln.c.router.route(w)
+			if e.Version > 0 && ln.c.coreConfig.Strategy != ordering.Block {
+				ln.c.router.stay(w, rd.Row.Resource)
+			}
 			ln.answer(rd.Row.Seq, w, nil)
 		}
 	}

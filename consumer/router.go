@@ -13,6 +13,9 @@ import (
 // ClassNoResource is the class of an event whose resource can't be extracted.
 const ClassNoResource = "NoResource"
 
+// ClassOtherResource is the class of an event that was amended to be one of another resource.
+const ClassOtherResource = "OtherResource"
+
 // router finds an event's resource, type and route.
 type router struct {
 	resource *extract.Resource
@@ -48,6 +51,9 @@ func newRouter(cfg config.Consumer) *router {
 	return r
 }
 
+// placeless is the resource of an event that has none.
+func placeless(e *layby.Event) string { return fmt.Sprintf("%s/%d/%d", e.Topic, e.Partition, e.Offset) }
+
 // routeOf is the route of an event type.
 func (r *router) routeOf(eventType string) int32 {
 	if to, ok := r.routes[eventType]; ok {
@@ -71,13 +77,26 @@ func (r *router) route(w *ordering.Work) {
 	var err error
 	if e.Resource, err = r.resource.Of(e); err != nil {
 		// Without a resource the event can only be kept in order with itself.
-		e.Resource = fmt.Sprintf("%s/%d/%d", e.Topic, e.Partition, e.Offset)
+		e.Resource = placeless(e)
 		w.Fault = fault(ClassNoResource, err.Error())
 		return
 	}
 	if w.Route == noRoute {
 		w.Fault = fault(layby.ClassUnrouted, fmt.Sprintf("no route takes events of the type %.500q", e.Type))
 	}
+}
+
+// stay has an amended event die whose bytes now name another resource: it has its place in the one that it came with. What had
+// none is amended to have one.
+func (r *router) stay(w *ordering.Work, resource string) {
+	e := &w.Event
+	if e.Resource == resource || resource == placeless(e) {
+		return
+	}
+	if w.Fault == nil {
+		w.Fault = fault(ClassOtherResource, fmt.Sprintf("its resource would be %.200q: it stays %.200q", e.Resource, resource))
+	}
+	e.Resource = resource
 }
 
 // unfit says why the new bytes of an amended event don't fit it: they would make it one of another resource.
@@ -92,6 +111,23 @@ func (r *router) unfit(in *parking.Request) string {
 		return fmt.Sprintf("its resource would be %.200q: it stays %.200q", id, in.Resource)
 	}
 	return ""
+}
+
+// Moved says how a correction would make an event one of another resource, as a consumer of this configuration reads it; it is empty
+// when it does not. An event that had no resource may get one.
+func Moved(cfg config.Consumer, before, after layby.Event) string {
+	if cfg.Ordering == config.Block {
+		return ""
+	}
+	r := newRouter(cfg)
+	was, becomes := ordering.Work{Event: before}, ordering.Work{Event: after}
+	r.route(&was)
+	r.route(&becomes)
+	r.stay(&becomes, was.Event.Resource)
+	if becomes.Fault == nil || becomes.Fault.Class == layby.ClassUnrouted {
+		return ""
+	}
+	return becomes.Fault.Text
 }
 
 // Classifier returns what says of an event, as a consumer of this configuration reads it, which resource it belongs to, and

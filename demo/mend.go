@@ -38,15 +38,20 @@ func (d *demo) mend(ctx context.Context) error {
 			return err
 		}
 	}
+	d.screen.print("\nWhat would a replay of all of them do?\n")
+	open := []string{"dls", "replay", "--state", "dead,awaiting correction"}
+	if err := d.command(ctx, append(open, "--dry-run")...); err != nil {
+		return err
+	}
 	d.screen.print("\nThen all of them run again, each before the events that it held.\n")
-	if err := d.statement(ctx, replaySQL); err != nil {
+	if err := d.command(ctx, append(open, "--reason", "corrected", "--yes")...); err != nil {
 		return err
 	}
 	d.screen.print("\n")
 	err = d.settle(ctx, healTimeout, func(now look) bool { return now.Dead == 0 && now.Held == 0 })
 	if err == nil {
 		d.screen.print("\n")
-		err = d.command(ctx, "dls", "groups", "--all")
+		err = errors.Join(d.command(ctx, "op", "list"), d.command(ctx, "dls", "groups", "--all"))
 	}
 	return err
 }
@@ -56,7 +61,13 @@ func (d *demo) command(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, d.opts.Executable, append(args, "-c", d.configPath)...)
 	cmd.Env = withoutOverrides(os.Environ())
 	out, err := cmd.CombinedOutput()
-	line := "layby " + strings.Join(args, " ")
+	line := "layby"
+	for _, arg := range args {
+		if strings.Contains(arg, " ") {
+			arg = "'" + arg + "'"
+		}
+		line += " " + arg
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w:\n%s", line, errors.Join(err, ctx.Err()), out)
 	}

@@ -281,3 +281,17 @@ func TestParkedResourcesAndTheirQueues(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is forced on an event that waits shows in the audit log, as it does on a dead letter.
+func TestTheAuditLogSaysWhatWasForced(t *testing.T) {
+	s := owned(t)
+	s.exec(t, `insert into {{schema}}.parked_events (consumer, partition, seq, resource, topic, topic_id, source_offset, leader_epoch, event_type, attempt, spent, tier, due)
+		values ('orders', 3, 9, 'r', 't', gen_random_uuid(), 17, 0, '', 1, 0, '', now())`)
+	if _, err := s.AmendWaiting(t.Context(), ann, "orders", 3, 9, Correction{Value: []byte("{"), Details: map[string]any{"forced": true}}); err != nil {
+		t.Fatal(err)
+	}
+	found, err := s.Audit(t.Context(), AuditFilter{Action: "amend_parked"}, Page{})
+	if err != nil || len(found.Rows) != 1 || found.Rows[0].Details != `{"forced": true}` {
+		t.Errorf("%+v, %v", found, err)
+	}
+}

@@ -66,7 +66,7 @@ func (s *Store) Amend(ctx context.Context, by By, id int64, c Correction, replay
 		return nil, err
 	}
 	done := &Amended{}
-	err = s.act(ctx, by, settings, func(tx pgx.Tx) error {
+	err = s.act(ctx, by, settings, done, func(tx pgx.Tx) error {
 		sql, args := "amend($1, $2::bytea, $3, $4::text::jsonb, $5)", []any{id, c.Value, by.Reason, c.headers(), c.Expected}
 		if c.Value == nil {
 			sql, args = "amend_headers($1, $2::text::jsonb, $3, $4)", []any{id, c.headers(), by.Reason, c.Expected}
@@ -74,7 +74,8 @@ func (s *Store) Amend(ctx context.Context, by By, id int64, c Correction, replay
 		if err := tx.QueryRow(ctx, "select "+s.schema+"."+sql, args...).Scan(&done.Version); err != nil || !replay {
 			return err
 		}
-		asked, err := s.askAll(ctx, tx, Replay, []int64{id}, by.Reason, nil)
+		asked := &Asked{}
+		err := s.askAll(ctx, tx, asked, Replay, []int64{id}, by.Reason, nil)
 		if err == nil && len(asked.Skipped) == 1 {
 			err = alone(id, asked.Skipped[0].Why)
 		}

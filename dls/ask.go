@@ -13,13 +13,13 @@ import (
 const askPart = 10_000
 
 // skippedShown is how many letters are named that were skipped for one reason.
-const skippedShown = 100
+const skippedShown = 1000
 
 // Skipped are letters that can't be acted on, for one reason.
 type Skipped struct {
 	Why     string
 	Letters int
-	IDs     []int64 // the first hundred
+	IDs     []int64 // the first thousand
 }
 
 // Asked is what was asked for.
@@ -42,8 +42,8 @@ func (s *Store) Ask(ctx context.Context, by By, act Act, sel Selection, pace Pac
 		return nil, fmt.Errorf("select dead letters to %s: %w", act, err)
 	}
 	asked := &Asked{}
-	err = s.act(ctx, by, pace.settings(), func(tx pgx.Tx) (err error) {
-		asked, err = s.askAll(ctx, tx, act, ids, by.Reason, progress)
+	err = s.act(ctx, by, pace.settings(), asked, func(tx pgx.Tx) error {
+		err := s.askAll(ctx, tx, asked, act, ids, by.Reason, progress)
 		if err == nil && len(sel.IDs) > 0 && len(ids) == 1 && len(asked.Skipped) == 1 {
 			err = alone(ids[0], asked.Skipped[0].Why)
 		}
@@ -67,13 +67,12 @@ func alone(id int64, why string) error {
 	return &refusal{ErrConflict, fmt.Sprintf("dead letter %d: %s", id, why)}
 }
 
-func (s *Store) askAll(ctx context.Context, tx pgx.Tx, act Act, ids []int64, reason string, progress func(done, of int)) (*Asked, error) {
-	asked := &Asked{}
+func (s *Store) askAll(ctx context.Context, tx pgx.Tx, asked *Asked, act Act, ids []int64, reason string, progress func(done, of int)) error {
 	done := 0
 	for part := range slices.Chunk(ids, askPart) {
 		rows, err := tx.Query(ctx, "select letter_id, refused from "+s.schema+".ask_letters($1, $2, $3)", string(act), part, reason)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		asked.Letters += len(part)
 		var id int64
@@ -83,7 +82,7 @@ func (s *Store) askAll(ctx context.Context, tx pgx.Tx, act Act, ids []int64, rea
 			asked.Skipped = skip(asked.Skipped, id, why)
 			return nil
 		}); err != nil {
-			return nil, err
+			return err
 		}
 		if done += len(part); progress != nil {
 			progress(done, len(ids))
@@ -93,7 +92,7 @@ func (s *Store) askAll(ctx context.Context, tx pgx.Tx, act Act, ids []int64, rea
 	if asked.Letters > 0 {
 		asked.Operation, err = operationOf(ctx, tx)
 	}
-	return asked, err
+	return err
 }
 
 func skip(list []Skipped, id int64, why string) []Skipped {

@@ -66,8 +66,8 @@ func (p Pace) settings() map[string]string {
 }
 
 // act runs f in a transaction under a person's name and with settings of the schema's functions. All of it is undone when f fails
-// or the context ends before. What the schema refuses is one of the errors of this package.
-func (s *Store) act(ctx context.Context, by By, settings map[string]string, f func(pgx.Tx) error) (err error) {
+// or the context ends before. result is what f fills. What the schema refuses is one of the errors of this package.
+func (s *Store) act(ctx context.Context, by By, settings map[string]string, result any, f func(pgx.Tx) error) (err error) {
 	if err := by.check(); err != nil {
 		return err
 	}
@@ -90,8 +90,8 @@ func (s *Store) act(ctx context.Context, by By, settings map[string]string, f fu
 			return err
 		}
 	}
-	if err := f(tx); err != nil {
-		return refusedAct(err)
+	if err := s.within.around(ctx, tx, result, func() error { return refusedAct(f(tx)) }); err != nil {
+		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err

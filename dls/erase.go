@@ -41,9 +41,11 @@ func (s *Store) Erase(ctx context.Context, e Erasure) (out Erased, err error) {
 		if _, err := tx.Exec(ctx, "select set_config('layby.actor', $1, true)", columns.Text(e.Actor, 0)); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, "select letters, erased_before, versions, attempts, consumers, coalesce(audit_id, 0) from "+
-			s.schema+".erase_resource($1, $2, $3, $4)", consumer, []byte(e.Resource), columns.Text(e.Reason, 0), !e.Dry).
-			Scan(&out.Letters, &out.Before, &out.Versions, &out.Attempts, &out.Consumers, &out.Audit)
+		return s.within.around(ctx, tx, &out, func() error {
+			return tx.QueryRow(ctx, "select letters, erased_before, versions, attempts, consumers, coalesce(audit_id, 0) from "+
+				s.schema+".erase_resource($1, $2, $3, $4)", consumer, []byte(e.Resource), columns.Text(e.Reason, 0), !e.Dry).
+				Scan(&out.Letters, &out.Before, &out.Versions, &out.Attempts, &out.Consumers, &out.Audit)
+		})
 	})
 	if err != nil {
 		return Erased{}, fmt.Errorf("erase a resource: %w", err)

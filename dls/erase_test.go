@@ -166,3 +166,30 @@ func TestEraseInSQL(t *testing.T) {
 		}
 	}
 }
+
+// What was submitted, or to be amended, and cancelled before its owner came to it, is kept nowhere.
+func TestACancelledCommandKeepsNoBytes(t *testing.T) {
+	s := owned(t)
+	s.exec(t, `insert into {{schema}}.parked_events (consumer, partition, seq, resource, topic, topic_id, source_offset, leader_epoch, event_type, attempt, spent, tier, due)
+		values ('orders', 3, 9, 'r', 't', gen_random_uuid(), 17, 0, '', 1, 0, '', now())`)
+	three := int32(3)
+	submitted, err := s.Submit(t.Context(), ann, Submission{
+		Consumer: "orders", Key: []byte("r"), Value: []byte(secret), Headers: []layby.Header{{Key: "card", Value: []byte(secret)}}, Partition: &three,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	amended, err := s.AmendWaiting(t.Context(), ann, "orders", 3, 9, Correction{Value: []byte(secret), Headers: &[]layby.Header{{Key: "card", Value: []byte(secret)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "before, it is in", found(t, s, secret), []string{"commands"})
+	for _, op := range []int64{submitted.Operation, amended.Operation} {
+		if err := s.CancelOperation(t.Context(), ann, op); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if tables := found(t, s, secret); len(tables) > 0 {
+		t.Errorf("it is in %v", tables)
+	}
+}

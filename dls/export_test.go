@@ -175,6 +175,11 @@ func TestImportsThatAreRefused(t *testing.T) {
 	const topic = "05050000-0000-0000-0000-000000000001"
 	refused("", "line 1: consumer orders has no partition 3 here")
 	refused(`{"order-events": {"id": "`+topic+`", "commit": 2}}`, "line 2: consumer orders has not done order-events/3@2")
+	refused(`{"a-name-of-before": {"id": "`+topic+`", "commit": 2}}`, "line 2: consumer orders has not done order-events/3@2")
+	run(t, to, `insert into {{schema}}.parked_events (consumer, partition, seq, resource, topic, topic_id, source_offset, leader_epoch, event_type, attempt, spent, tier, due)
+		values ('orders', 3, 9, 'b', 'order-events', '`+topic+`', 2, 0, '', 1, 0, '', now())`)
+	refused(`{"order-events": {"id": "`+topic+`", "commit": 3}}`, "line 2: order-events/3@2 is parked in consumer orders: the event itself is still to run")
+	run(t, to, "delete from {{schema}}.parked_events")
 	run(t, to, "delete from {{schema}}.partitions")
 	lane(t, to, `{"order-events": {"id": "`+topic+`", "commit": 3}}`)
 	dry, err := imported(t, to, text, Import{Dry: true})
@@ -266,4 +271,32 @@ func TestAnExportGoesOnPastAPage(t *testing.T) {
 	if err := s.Export(t.Context(), Filter{}, func([]byte) error { return stop }); !errors.Is(err, stop) {
 		t.Error(err)
 	}
+}
+
+// A submitted event has the id of its command for an offset, and commands are counted from 1 everywhere.
+func TestSubmittedEventsOfTwoStoresAreTwo(t *testing.T) {
+	submitted := func(resource string) ordering.Letter {
+		return letter(resource, 1, func(l *ordering.Letter) { l.Row.Position.Offset, l.Event.Offset = -1, -1 })
+	}
+	from, to := newStore(t), newStore(t)
+	lane(t, to, "{}")
+	put(t, from, "orders", submitted("theirs"))
+	put(t, to, "orders", submitted("ours"))
+	text := strings.Join(exported(t, from, Filter{}), "\n")
+	for _, want := range []Imported{{Lines: 1, Letters: 1, Through: 1}, {Lines: 1, Present: 1, Through: 1}} {
+		if got, err := imported(t, to, text, Import{}); err != nil || got != want {
+			t.Errorf("%+v, %v, want %+v", got, err, want)
+		}
+	}
+	// What was imported and is exported from here, or is here as it was, is the same.
+	for _, s := range []*Store{to, from} {
+		text := strings.Join(exported(t, s, Filter{}), "\n")
+		if got, err := imported(t, to, text, Import{}); err != nil || got.Letters != 0 {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	expect(t, "resources", ask[string](t, to, "select string_agg(resource_text, ' ' order by id) from {{schema}}.dead_letters"), "ours theirs")
+	// The next one that dies here is a letter of its own.
+	put(t, to, "orders", letter("next", 2, func(l *ordering.Letter) { l.Row.Position.Offset = -2 }))
+	expect(t, "letters", ask[int](t, to, "select count(*) from {{schema}}.dead_letters where deaths = 1"), 3)
 }

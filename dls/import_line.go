@@ -1,6 +1,8 @@
 package dls
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,6 +17,19 @@ import (
 // importedSeq is added to the seq of a letter that is imported. Lanes give numbers from 1 on, so that it is nobody's here, and letters
 // of one resource keep their order.
 const importedSeq = -1 << 62
+
+// importedOffset is above the offsets of submitted events that are imported. Such an event has minus the id of its command for an
+// offset, which is another event's where other commands were counted.
+const importedOffset = -1 << 62
+
+// submittedOffset is the offset that a submitted event has when it is imported: always the same one of the same event.
+func (l *line) submittedOffset() int64 {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %d %d ", l.Offset, l.FirstFailed.UnixMicro(), len(l.Resource))
+	h.Write(l.Resource)
+	n := binary.BigEndian.Uint64(h.Sum(nil)) >> 2 //nolint:mnd // 62 bits
+	return importedOffset - 1 - int64(n)          //nolint:gosec // likewise
+}
 
 // parseLine reads a line of an export and checks it.
 func parseLine(text []byte) (*line, error) {
@@ -126,6 +141,7 @@ type importRow struct {
 	Topic        string          `json:"topic"`
 	TopicID      string          `json:"topic_id"`
 	Offset       int64           `json:"source_offset"`
+	Submitted    *int64          `json:"submitted"` // the offset of a submitted event where it was exported
 	LeaderEpoch  int32           `json:"leader_epoch"`
 	Type         string          `json:"event_type"`
 	State        State           `json:"state"`
@@ -191,6 +207,9 @@ func (l *line) row() *importRow {
 	}
 	if r.Seq >= 0 {
 		r.Seq += importedSeq
+	}
+	if l.Offset < 0 && l.Offset >= importedOffset {
+		r.Submitted, r.Offset = &l.Offset, l.submittedOffset()
 	}
 	if !l.settled() {
 		r.Policy = "advance"

@@ -153,3 +153,14 @@ func TestGetUnknown(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// What it holds is found by its resource, which another configuration may have another name for.
+func TestALetterBelongsToTheResourceThatItDiedAs(t *testing.T) {
+	s := newStore(t)
+	put(t, s, "orders", letter("by its key", 1))
+	put(t, s, "orders", letter("by a header", 1))
+	got := ask[string](t, s, "select concat_ws(', ', deaths, convert_from(resource, 'UTF8'), resource_text, resource_hash = sha256('by a header')) from {{schema}}.dead_letters")
+	if got != "2, by a header, by a header, t" {
+		t.Error(got)
+	}
+}

@@ -79,7 +79,7 @@ func (s *Store) Operations(ctx context.Context, before int64, limit int) ([]Oper
 	var list []Operation
 	err := s.readOnly(ctx, quickly, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, s.render(`select `+operationFields+` from (
-				select id from {{schema}}.operations where $1 = 0 or id < $1 order by id desc limit $2) p
+				select id from {{schema}}.operations where $1::bigint = 0 or id < $1 order by id desc limit $2) p
 			join {{schema}}.operation_progress o on o.id = p.id order by o.id desc`), before, limit)
 		if err != nil {
 			return err
@@ -109,7 +109,7 @@ func (s *Store) CancelOperation(ctx context.Context, by By, id int64) error {
 }
 
 func (s *Store) change(ctx context.Context, by By, action string, id int64) error {
-	return s.act(ctx, by, nil, func(tx pgx.Tx) error {
+	return s.act(ctx, by, nil, nil, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, "select "+s.schema+"."+action+"_operation($1, $2)", id, by.Reason)
 		return err
 	})

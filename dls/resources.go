@@ -85,7 +85,7 @@ func (s *Store) SubmitCopy(ctx context.Context, by By, consumer, topic string, p
 // command asks for one command, by a call of one of the schema's functions.
 func (s *Store) command(ctx context.Context, by By, settings map[string]string, call string, args ...any) (*Command, error) {
 	c := &Command{}
-	err := s.act(ctx, by, settings, func(tx pgx.Tx) (err error) {
+	err := s.act(ctx, by, settings, c, func(tx pgx.Tx) (err error) {
 		if err := tx.QueryRow(ctx, "select "+s.schema+"."+call, args...).Scan(&c.ID); err != nil {
 			return err
 		}

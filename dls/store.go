@@ -13,6 +13,7 @@ type Store struct {
 	pool    *pgxpool.Pool
 	schema  string
 	letters string
+	within  Within
 }
 
 //go:embed sql/letters.sql

@@ -263,3 +263,38 @@ func TestOrderingNoneLetsEveryEventGoItsWay(t *testing.T) {
 		})
 	}
 }
+
+// TestAnAmendedLetterStaysInItsResource amends a letter to bytes of another resource: it dies again, and says why, instead of running
+// beside the other's events. One that had no resource may get one.
+func TestAnAmendedLetterStaysInItsResource(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{partitions: 1, consumer: "resource: json:/resource"})
+	w.service.fails("order", 1, 1, permanent)
+	w.rounds(3, "order", "other")
+	nowhere := w.event("nowhere", func(r *kgo.Record) { r.Value = []byte(`{"n":0}`) })
+	w.produce(nowhere)
+	w.start()
+	eventually(t, 20*time.Second, "both die", func() (bool, string) {
+		n := sqlValue[int](w, "select count(*) from layby.dead_letters")
+		return n == 2, fmt.Sprint(n)
+	})
+	id := w.letterOf("order", 1).ID
+	replay := func(id int64, value string) {
+		w.act("select layby.amend($1, $2::text, 'as meant')", id, value)
+		w.ask("replay(id, 'as meant') from layby.dead_letters where id = $1", id)
+	}
+	replay(id, `{"resource":"other","n":1}`)
+	eventually(t, 20*time.Second, "it dies again", func() (bool, string) {
+		l := w.letterOf("order", 1)
+		return l.Deaths == 2 && l.Class == "OtherResource" && strings.Contains(l.Text, `would be "other": it stays "order"`), fmt.Sprintf("%+v", l)
+	})
+	w.expectRuns("order", "0:204", "1:422")
+	w.expectRuns("other", "0:204", "1:204", "2:204")
+	replay(id, `{"resource":"order","n":1,"note":"mended"}`)
+	replay(sqlValue[int64](w, "select id from layby.dead_letters where error_class = 'NoResource'"), `{"resource":"late","n":0}`)
+	w.rest(20 * time.Second)
+	w.expectRuns("order", "0:204", "1:422", "1:204", "2:204")
+	if n := sqlValue[int](w, "select count(*) from layby.dead_letters where state = 'healed'"); n != 2 {
+		t.Errorf("%d letters are healed", n)
+	}
+}

@@ -44,7 +44,7 @@ func TestRightsOfTheRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(tables) != 17 {
+	if err != nil || len(tables) != 18 {
 		t.Fatalf("tables %v, %v", tables, err)
 	}
 	app, viewer, operator := schema+"_app", schema+"_viewer", schema+"_operator"
@@ -130,6 +130,8 @@ func TestRightsOfTheRoles(t *testing.T) {
 		"select {{schema}}.amend_waiting('orders', 0, 5, 'v', true, null, 'r', null)":                                                       {},
 		"select {{schema}}.execute_decision('orders', 0, 1, 1)":                                                                             {},
 		"select {{schema}}.prepare_commands('orders', 0, 1, gen_random_uuid(), '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')": {app},
+		"select {{schema}}.admin_answered('ann', 'k', '')":                                                                                  {app, operator},
+		"select {{schema}}.admin_answer('ann', 'k', '', '{}')":                                                                              {app, operator},
 		"update {{schema}}.commands set reason = 'x'":                                                                                       {},
 	}
 	for sql, may := range functions {

@@ -124,7 +124,7 @@ func TestReplayOfALetterThatHolds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, "body", bodies[1], *event("held", 1))
+	same(t, "body", bodies[1], Body{Event: *event("held", 1)})
 	_, l := acquire(t, s.store(t))
 	sorted(t, l)
 	if !want.Since.Equal(want.Due) {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/ordering"
 )
 
@@ -52,7 +51,7 @@ type Database interface {
 	// Load reads the parked resources and the parked events of a lane, each in any order.
 	Load(ctx context.Context, at Place) ([]ordering.ResourceState, []ordering.Row, error)
 	// Bodies are the bytes of parked events that are in their rows; a seq without a body is left out.
-	Bodies(ctx context.Context, at Place, seqs []int64) (map[int64]layby.Event, error)
+	Bodies(ctx context.Context, at Place, seqs []int64) (map[int64]Body, error)
 	// Commands are at most limit commands whose turn has come in a lane, from behind one: by their turns, those of a resource by the
 	// order of its letters.
 	Commands(ctx context.Context, at Place, after Turn, limit int) ([]Asked, error)

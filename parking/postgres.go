@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/dls"
 	"github.com/layby-go/layby/internal/columns"
 	"github.com/layby-go/layby/migrations"
@@ -271,16 +270,16 @@ func (p *postgres) Results(ctx context.Context, ids []int64, at Owned) ([]orderi
 	return answers(rows)
 }
 
-func (p *postgres) Bodies(ctx context.Context, at Place, seqs []int64) (map[int64]layby.Event, error) {
+func (p *postgres) Bodies(ctx context.Context, at Place, seqs []int64) (map[int64]Body, error) {
 	rows, err := p.pool.Query(ctx, p.sql.loadBodies, at.Consumer, at.Partition, seqs)
 	if err != nil {
 		return nil, err
 	}
-	list := make(map[int64]layby.Event, len(seqs))
+	list := make(map[int64]Body, len(seqs))
 	var seq, ms int64
 	var headers, resource []byte
-	var e layby.Event
-	_, err = pgx.ForEachRow(rows, []any{&seq, &e.Topic, &e.Offset, &e.Type, &resource, &e.Key, &e.Value, &headers, &ms}, func() error {
+	var e Body
+	_, err = pgx.ForEachRow(rows, []any{&seq, &e.Topic, &e.Offset, &e.Type, &resource, &e.Key, &e.Value, &headers, &ms, &e.Version}, func() error {
 		var err error
 		if e.Headers, err = columns.DecodeHeaders(headers); err != nil {
 			return fmt.Errorf("seq %d: %w", seq, err)

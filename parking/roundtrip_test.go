@@ -199,7 +199,7 @@ func TestBodiesAreExact(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, e := range events {
-		same(t, "event", got[int64(i)], *e)
+		same(t, "event", got[int64(i)], Body{Event: *e})
 	}
 }
 

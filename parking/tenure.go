@@ -33,9 +33,15 @@ func (t *Tenure) Begin(source int, at ordering.Mark) {
 	t.marks.sources[source].Commit, t.marks.sources[source].Epoch = at.Offset, at.Epoch
 }
 
+// Body is the bytes of a parked event, and how often they were amended.
+type Body struct {
+	layby.Event
+	Version int
+}
+
 // Bodies reads the bytes of parked events that are in their rows. A seq without a body is not in the answer. Attempt and
 // Token of the events are not set.
-func (t *Tenure) Bodies(ctx context.Context, seqs []int64) (map[int64]layby.Event, error) {
+func (t *Tenure) Bodies(ctx context.Context, seqs []int64) (map[int64]Body, error) {
 	list, err := t.store.db.Bodies(ctx, t.lane.place(), seqs)
 	if err != nil {
 		return nil, fmt.Errorf("read bodies of %s: %w", &t.lane, err)

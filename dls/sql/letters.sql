@@ -32,7 +32,7 @@ with l as (
     from l left join gone g on g.seq = l.seq
     order by l.seq
     on conflict (consumer, topic_id, partition, source_offset) do update set
-        instance = excluded.instance, seq = excluded.seq, event_type = excluded.event_type,
+        instance = excluded.instance, seq = excluded.seq, resource = excluded.resource, resource_text = excluded.resource_text, event_type = excluded.event_type,
         state = excluded.state, policy = excluded.policy, attempt = excluded.attempt, deaths = d.deaths + 1,
         error_class = excluded.error_class, error_text = excluded.error_text, error_chain = excluded.error_chain,
         error_details = excluded.error_details, stack = excluded.stack, fingerprint = excluded.fingerprint,

@@ -16,6 +16,7 @@ var checks = map[string]func(t *testing.T, p *page){
 	"docs/concepts.md":     concepts,
 	"docs/dead-letters.md": deadLetters,
 	"docs/handlers.md":     handlers,
+	"docs/http-api.md":     httpAPI,
 	"docs/limits.md":       limits,
 	"docs/operations.md":   operations,
 

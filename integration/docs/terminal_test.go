@@ -90,7 +90,7 @@ func (s *terminal) writeText(name, text string) {
 
 // command is a shell with a block's commands. It ends at the first that fails.
 func (s *terminal) command(ctx context.Context, text string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", s.prelude+s.there.Replace(text))
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", s.there.Replace(s.prelude+text))
 	cmd.Dir, cmd.Env = s.dir, s.env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that a stop reaches what the shell started
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }

@@ -348,9 +348,7 @@ begin
         'amended', case when void is null and c.kind = 'amend_parked' then c.seq end,
         'resource', resource_row(in_consumer, in_partition, c.resource_hash)));
     if c.executed_at is null then
-        -- Its bytes are where it put them now.
-        update commands k set executed_at = now(), executed_epoch = at.epoch, executed_version = at.version, result = answer,
-            key = null, value = null, headers = null, headers_raw = null
+        update commands k set executed_at = now(), executed_epoch = at.epoch, executed_version = at.version, result = answer
         where k.id = in_id;
     end if;
     return answer;
@@ -413,7 +411,28 @@ comment on function {{schema}}.move_versions is 'has the versions of an amended 
 create trigger move_versions after delete on {{schema}}.parked_events
     for each row when (old.version > 0 and old.letter_id is null) execute function {{schema}}.move_versions();
 
+-- Whatever ends a command, its bytes are not kept: an erasure would not find them.
+-- +goose StatementBegin
+create function {{schema}}.drop_bytes() returns trigger
+language plpgsql set search_path = {{schema}}, pg_temp as $$
+begin
+    new.key := null;
+    new.value := null;
+    new.headers := null;
+    new.headers_raw := null;
+    return new;
+end $$;
+-- +goose StatementEnd
+
+comment on function {{schema}}.drop_bytes is 'empties a command that is executed or cancelled (used by a trigger)';
+
+create trigger drop_bytes before update of executed_at on {{schema}}.commands
+    for each row when (old.executed_at is null and new.executed_at is not null and new.kind in ('submit', 'amend_parked'))
+    execute function {{schema}}.drop_bytes();
+
 -- +goose Down
+drop trigger drop_bytes on {{schema}}.commands;
+drop function {{schema}}.drop_bytes;
 drop trigger move_versions on {{schema}}.parked_events;
 drop function {{schema}}.move_versions;
 -- +goose StatementBegin

@@ -82,6 +82,44 @@ create index audit_log_by_time on {{schema}}.audit_log (at, id);
 -- What an application gives along in the setting layby.details goes into the audit row of an amendment.
 
 -- +goose StatementBegin
+create or replace function {{schema}}.ask(
+    in_kind text, in_consumer text, in_partition integer, in_resource bytea, in_letter bigint, in_reason text
+) returns bigint
+language plpgsql security definer set search_path = {{schema}}, pg_temp as $$
+declare
+    command bigint;
+    person text := nullif(current_setting('layby.actor', true), '');
+    readable text := as_text(in_resource);
+    op bigint;
+    at integer;
+    turn timestamptz;
+begin
+    if coalesce(btrim(in_reason), '') = '' then
+        raise exception '% needs a reason', in_kind using errcode = 'invalid_parameter_value';
+    end if;
+    op := this_operation(in_reason);
+    -- All of a resource have one turn: they are executed in the resource's order, whatever order they were asked in.
+    select c.place, c.not_before into at, turn from commands c
+    where c.operation_id = op and c.resource_hash = sha256(in_resource) and c.consumer = in_consumer and c.partition = in_partition limit 1;
+    if not found then
+        at := current_setting('layby.place')::integer + 1;
+        perform set_config('layby.place', at::text, true);
+        if at > 1 then
+            select now() + (at - 1) / o.rate * interval '1 second' into turn from operations o where o.id = op;
+        end if;
+    end if;
+    insert into commands (consumer, partition, kind, letter_id, resource, resource_text, reason, actor, operation_id, place, not_before)
+    values (in_consumer, in_partition, in_kind, in_letter, in_resource, readable, in_reason, person, op, at, turn)
+    returning id into command;
+    insert into audit_log (actor, action, reason, consumer, partition, resource, letter_id, command_id, details)
+    values (person, in_kind, in_reason, in_consumer, in_partition, coalesce(readable, encode(in_resource, 'hex')), in_letter, command,
+        case when in_kind = 'amend_parked' then nullif(current_setting('layby.details', true), '')::jsonb end);
+    perform pg_notify('{{schema}}_commands', in_consumer || '/' || in_partition);
+    return command;
+end $$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 create or replace function {{schema}}.amend_letter(
     in_letter bigint, in_value bytea, in_new_value boolean, in_headers jsonb, in_reason text, in_expected integer
 ) returns integer
@@ -134,6 +172,42 @@ end $$;
 -- +goose StatementEnd
 
 -- +goose Down
+-- +goose StatementBegin
+create or replace function {{schema}}.ask(
+    in_kind text, in_consumer text, in_partition integer, in_resource bytea, in_letter bigint, in_reason text
+) returns bigint
+language plpgsql security definer set search_path = {{schema}}, pg_temp as $$
+declare
+    command bigint;
+    person text := nullif(current_setting('layby.actor', true), '');
+    readable text := as_text(in_resource);
+    op bigint;
+    at integer;
+    turn timestamptz;
+begin
+    if coalesce(btrim(in_reason), '') = '' then
+        raise exception '% needs a reason', in_kind using errcode = 'invalid_parameter_value';
+    end if;
+    op := this_operation(in_reason);
+    -- All of a resource have one turn: they are executed in the resource's order, whatever order they were asked in.
+    select c.place, c.not_before into at, turn from commands c
+    where c.operation_id = op and c.resource_hash = sha256(in_resource) and c.consumer = in_consumer and c.partition = in_partition limit 1;
+    if not found then
+        at := current_setting('layby.place')::integer + 1;
+        perform set_config('layby.place', at::text, true);
+        if at > 1 then
+            select now() + (at - 1) / o.rate * interval '1 second' into turn from operations o where o.id = op;
+        end if;
+    end if;
+    insert into commands (consumer, partition, kind, letter_id, resource, resource_text, reason, actor, operation_id, place, not_before)
+    values (in_consumer, in_partition, in_kind, in_letter, in_resource, readable, in_reason, person, op, at, turn)
+    returning id into command;
+    insert into audit_log (actor, action, reason, consumer, partition, resource, letter_id, command_id)
+    values (person, in_kind, in_reason, in_consumer, in_partition, coalesce(readable, encode(in_resource, 'hex')), in_letter, command);
+    perform pg_notify('{{schema}}_commands', in_consumer || '/' || in_partition);
+    return command;
+end $$;
+-- +goose StatementEnd
 -- +goose StatementBegin
 create or replace function {{schema}}.amend_letter(
     in_letter bigint, in_value bytea, in_new_value boolean, in_headers jsonb, in_reason text, in_expected integer

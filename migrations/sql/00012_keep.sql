@@ -303,11 +303,16 @@ begin
     select x.n, x.why into bad, bad_why from (
         select e.n, case
             when p.consumer is null then format('consumer %s has no partition %s here, and a letter that is %s could be replayed only there', l.consumer, l.partition, l.state)
-            when p.sources->l.topic->>'id' = l.topic_id::text and coalesce((p.sources->l.topic->>'commit')::bigint, 0) <= l.source_offset
+            when exists (select from jsonb_each(p.sources) as s (topic, at)
+                    where s.at->>'id' = l.topic_id::text and coalesce((s.at->>'commit')::bigint, 0) <= l.source_offset)
                 then format('consumer %s has not done %s/%s@%s: the event itself is still to come', l.consumer, l.topic, l.partition, l.source_offset)
+            when exists (select from parked_events q
+                    where q.consumer = l.consumer and q.partition = l.partition and q.resource_hash = sha256(decode(l.resource, 'base64'))
+                        and q.topic_id = l.topic_id and q.source_offset = l.source_offset and q.letter_id is null)
+                then format('%s/%s@%s is parked in consumer %s: the event itself is still to run', l.topic, l.partition, l.source_offset, l.consumer)
             end as why
         from jsonb_array_elements(in_letters) with ordinality as e (v, n)
-        cross join lateral jsonb_to_record(e.v) as l (consumer text, partition integer, topic text, topic_id uuid, source_offset bigint, state text)
+        cross join lateral jsonb_to_record(e.v) as l (consumer text, partition integer, resource text, topic text, topic_id uuid, source_offset bigint, state text)
         left join partitions p on p.consumer = l.consumer and p.partition = l.partition
         where l.state in ('dead', 'awaiting correction')
     ) x where x.why is not null order by x.n limit 1;
@@ -321,7 +326,7 @@ begin
     with l as materialized (
         select e.n, x.* from jsonb_array_elements(in_letters) with ordinality as e (v, n)
         cross join lateral jsonb_to_record(e.v) as x (consumer text, partition integer, seq bigint, resource text, resource_text text, topic text,
-            topic_id uuid, source_offset bigint, leader_epoch integer, event_type text, state text, policy text, attempt integer, deaths integer,
+            topic_id uuid, source_offset bigint, submitted bigint, leader_epoch integer, event_type text, state text, policy text, attempt integer, deaths integer,
             error_class text, error_text text, error_chain jsonb, error_details text, stack text, fingerprint text, key text, key_text text,
             value text, headers jsonb, headers_raw text, timestamp_ms bigint, event_time timestamptz, has_bytes boolean, version integer,
             instance text, first_failed_at timestamptz, failed_at timestamptz, settled_at timestamptz, erased_at timestamptz,
@@ -335,7 +340,11 @@ begin
             l.error_details, l.stack, l.fingerprint, decode(l.key, 'base64'), l.key_text, decode(l.value, 'base64'), l.headers,
             decode(l.headers_raw, 'base64'), l.timestamp_ms, l.event_time, l.has_bytes, l.version, l.instance, l.first_failed_at, l.failed_at,
             l.settled_at, l.erased_at, now()
-        from l order by l.n
+        from l
+        -- A submitted event comes under another offset than it has where it was exported, which may be here.
+        where not exists (select from dead_letters h where h.consumer = l.consumer and h.topic_id = l.topic_id and h.partition = l.partition
+            and h.source_offset = l.submitted and h.resource_hash = sha256(decode(l.resource, 'base64')) and h.first_failed_at = l.first_failed_at)
+        order by l.n
         on conflict (consumer, topic_id, partition, source_offset) do nothing
         returning d.id, d.consumer, d.topic_id, d.partition, d.source_offset
     ), came as (

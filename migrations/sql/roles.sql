@@ -38,6 +38,7 @@ begin
                 {{schema}}.pause_operation, {{schema}}.resume_operation, {{schema}}.cancel_operation, {{schema}}.fold_dead_letter_groups to %I', r);
             execute format('grant execute on function {{schema}}.erase(text, text), {{schema}}.erase(bytea, text),
                 {{schema}}.erase(text, text, text), {{schema}}.erase(text, bytea, text), {{schema}}.erase_resource, {{schema}}.import_letters to %I', r);
+            execute format('grant execute on function {{schema}}.admin_answered, {{schema}}.admin_answer to %I', r);
         end if;
         if r = app then
             execute format('grant insert, update, delete on {{schema}}.parked_resources, {{schema}}.parked_events, {{schema}}.closed_gates to %I', r);

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/ordering"
 	"github.com/layby-go/layby/parking"
 )
@@ -133,9 +132,9 @@ func (c *connection) Load(ctx context.Context, at parking.Place) ([]ordering.Res
 	return l.resources, l.rows, err
 }
 
-func (c *connection) Bodies(ctx context.Context, at parking.Place, seqs []int64) (map[int64]layby.Event, error) {
-	return through(ctx, c, "Bodies", func(t *transaction) (map[int64]layby.Event, error) {
-		out := map[int64]layby.Event{}
+func (c *connection) Bodies(ctx context.Context, at parking.Place, seqs []int64) (map[int64]parking.Body, error) {
+	return through(ctx, c, "Bodies", func(t *transaction) (map[int64]parking.Body, error) {
+		out := map[int64]parking.Body{}
 		for _, seq := range seqs {
 			e, there := t.events[eventKey{at, seq}]
 			if !there || e.Copy.Kind != ordering.Body {
@@ -143,7 +142,7 @@ func (c *connection) Bodies(ctx context.Context, at parking.Place, seqs []int64)
 			}
 			b := *bodyOf(e.body)
 			b.Topic, b.Partition, b.Offset, b.Type, b.Resource = e.Topic, at.Partition, e.Position.Offset, e.Type, e.Resource
-			out[seq] = b
+			out[seq] = parking.Body{Event: b, Version: e.version}
 		}
 		return out, nil
 	})
