@@ -13,6 +13,7 @@ import (
 const (
 	countEvery    = 5 * time.Second
 	commandsEvery = 2 * time.Second
+	commandsSoon  = 250 * time.Millisecond // where some were found: at an operation's pace, more come
 	commandsLimit = 500
 )
 
@@ -117,20 +118,33 @@ func (c *Consumer) pollCommands(ctx context.Context) {
 		c.readPauses(ctx)
 		c.steer(ctx)
 		// All lanes from the first command to the last, page by page in turn. What is found again waits for its turn.
-		for list := c.all(); len(list) > 0 && ctx.Err() == nil; {
-			list = slices.DeleteFunc(list, func(ln *lane) bool { return !ln.started.Load() || !ln.fetchCommands(ctx) })
+		found, pages := 0, 0
+		for list := c.all(); len(list) > 0 && ctx.Err() == nil; pages++ {
+			list = slices.DeleteFunc(list, func(ln *lane) bool {
+				if !ln.started.Load() {
+					return true
+				}
+				n := ln.fetchCommands(ctx)
+				found += n
+				return n < commandsLimit
+			})
+		}
+		if found > 0 && pages == 1 {
+			tick.Reset(commandsSoon)
+		} else {
+			tick.Reset(commandsEvery)
 		}
 	}
 }
 
-// fetchCommands hands one page of commands over, and reports whether there may be more.
-func (ln *lane) fetchCommands(ctx context.Context) bool {
+// fetchCommands hands one page of commands over, and returns how many it found.
+func (ln *lane) fetchCommands(ctx context.Context) int {
 	short, cancel := context.WithTimeout(ctx, commandsEvery)
 	defer cancel()
 	list, err := ln.tenure.Commands(short, ln.asked, commandsLimit)
 	if err != nil {
 		ln.log.LogAttrs(ctx, slog.LevelDebug, "could not look for commands", slog.Any("error", err))
-		return false
+		return 0
 	}
 	first := ln.asked == parking.Turn{}
 	if first {
@@ -145,7 +159,7 @@ func (ln *lane) fetchCommands(ctx context.Context) bool {
 	if ready := ln.ready(ctx, list); len(ready) > 0 {
 		ln.box.put(func(d *delivery) { d.Commands = append(d.Commands, ready...) })
 	}
-	return len(list) == commandsLimit
+	return len(list)
 }
 
 // steer has operations stopped, or go on, as what they did demands.

@@ -77,6 +77,11 @@ func (m *member) run(ctx context.Context) {
 		m.mu.Unlock()
 		err := c.Run(ctx, m.w.p.span.session/4)
 		if ctx.Err() != nil {
+			m.mu.Lock()
+			if m.died.IsZero() {
+				m.died = time.Now()
+			}
+			m.mu.Unlock()
 			return
 		}
 		m.w.logs.say("-- %s ended: %v", m.name, err)
@@ -297,11 +302,11 @@ func (m *member) stop() {
 	m.cancel()
 }
 
-// deadFor is how long ago a member crashed, 0 if it did not.
+// deadFor is how long ago a member crashed or ended, 0 if it did not.
 func (m *member) deadFor() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.dead {
+	if m.died.IsZero() {
 		return 0
 	}
 	return time.Since(m.died)

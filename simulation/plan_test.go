@@ -167,6 +167,7 @@ func makePlan(seed uint64) *plan {
 	}
 	p.planUndoings()
 	p.planPauses()
+	p.planCommands()
 	return p
 }
 
@@ -308,7 +309,8 @@ func (p *plan) planFaults(r *rand.Rand) {
 // order is what a person does.
 type order struct {
 	at    time.Duration
-	kind  string        // replay, discard, advance, hold, release, pause or resume
+	kind  string        // replay, discard, advance, hold, release, pause or resume; or one of commandKinds
+	dies  string        // after which statement, the next of its kind, its member dies; "" for none
 	n     int           // which letter, resource or route
 	lasts time.Duration // of a pause; 0 until it is resumed
 }

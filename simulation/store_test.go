@@ -25,6 +25,9 @@ type store struct {
 	mu     sync.Mutex
 	losses []*loss
 	counts map[string]int // statements by their kind
+	dies   string         // after which statement its member dies
+	ran    int            // commands that had an effect
+	ops    []int64        // operations that were asked for
 }
 
 // count counts a statement, from 0.
@@ -39,16 +42,23 @@ func newStore(w *world) *store {
 	s := &store{Database: memory.New(nil), w: w, counts: map[string]int{}}
 	kinds := map[memory.Became]verify.Kind{
 		memory.Parked: verify.KindParked, memory.Recorded: verify.KindRecorded, memory.Passed: verify.KindPassed,
-		memory.Rewound: verify.KindRewound,
+		memory.Rewound: verify.KindRewound, memory.Hurried: verify.KindHurried,
 	}
 	s.Watch(func(c memory.Change) {
 		if c.Became == memory.Executed {
+			s.executed()
 			w.journal.add(verify.Entry{Kind: verify.KindExecuted, Command: strconv.FormatInt(c.Command, 10)})
 		}
 		if c.Became == memory.Lost {
 			s.notice(&c)
 		}
 		at := w.names.position(c.TopicID, c.Partition, c.Offset)
+		if c.Became == memory.Amended {
+			w.journal.add(verify.Entry{
+				Kind: verify.KindAmended, Topic: at.Topic, Partition: at.Partition, Offset: at.Offset,
+				Sum: sum(c.Event.Key, c.Event.Value, c.Event.Headers, c.Event.Timestamp),
+			})
+		}
 		if kind, ok := kinds[c.Became]; ok {
 			w.journal.add(verify.Entry{Kind: kind, Topic: at.Topic, Partition: at.Partition, Offset: at.Offset})
 		}
@@ -89,7 +99,13 @@ func (m *member) wire(ctx context.Context, statement string, run func() error) e
 	if m.store.refusing() && !f.late || f.lost {
 		return errBroken
 	}
+	ran := m.w.store.effects()
 	err := run()
+	if m.w.store.fatal(statement, ran) && !m.gone() {
+		m.crash()
+		m.w.wanted.Add(1)
+		return errBroken
+	}
 	if f.unanswered || m.store.refusing() {
 		return errBroken
 	}
@@ -101,9 +117,12 @@ func (m *member) wire(ctx context.Context, statement string, run func() error) e
 
 // order does what a person asks for, if there is something to ask it for.
 func (s *store) order(o *order) {
+	s.arm(o.dies)
 	var id int64
 	var err error
 	switch o.kind {
+	case "retry", "amend parked", "replay together", "pause operation", "resume operation", "cancel operation":
+		id, err = s.command(o)
 	case "hold", "release":
 		n := o.n % s.w.p.resources()
 		resource := fmt.Sprintf("r%d", n)
@@ -132,6 +151,8 @@ func (s *store) order(o *order) {
 			id, err = s.Replay(letter.ID, "as planned")
 		case "discard":
 			id, err = s.Discard(letter.ID, "as planned")
+		case "amend":
+			_, err = s.Amend(letter.ID, fmt.Appendf(nil, "amended %d", o.n), "as planned", letter.Version-o.n%2)
 		default:
 			id, err = s.Advance(letter.ID, "as planned")
 		}
@@ -151,6 +172,10 @@ func (s *store) open() []memory.Letter {
 func (s *store) mend() {
 	for _, route := range routes {
 		_ = s.ResumeConsumer(group, "mended", route)
+	}
+	s.arm("")
+	for _, op := range s.ops {
+		_ = s.ResumeOperation(op)
 	}
 	for _, r := range s.Resources() {
 		if r.Hand {

@@ -222,7 +222,7 @@ func (w *world) supervise() {
 	w.settle()
 }
 
-// expire removes members from the group that died longer than a session ago. The broker forgets to, of one that died
+// expire removes members from the group that died or ended longer than a session ago. The broker forgets to, of one that did so
 // between joining and its first word after it.
 func (w *world) expire() {
 	info := w.brokers.GroupInfo(group)

@@ -402,7 +402,8 @@ func (r *Report) delays(h *history, delays []time.Duration) {
 			}
 			a := e.calls[i-1]
 			n := a.attempt
-			if a.outcome != OutcomeFailed || n == 0 || n > len(delays) || b.attempt != n+1 || e.died() || h.forgot(e, a.from, b.from) {
+			if a.outcome != OutcomeFailed || n == 0 || n > len(delays) || b.attempt != n+1 || e.died() || h.forgot(e, a.from, b.from) ||
+				firstAfter(e.hurried, a.from) < b.from {
 				continue
 			}
 			before := 0

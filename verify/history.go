@@ -51,6 +51,7 @@ type event struct {
 	parked     []int // when it was durably parked
 	recorded   []int
 	passed     []int
+	hurried    []int
 	deleted    int // when its record was deleted, which the group had not committed
 	again      int // from when on it must be settled anew; 0 for never
 	state      State
@@ -251,7 +252,7 @@ func (h *history) take(i int, in *Entry, open map[string]*call) {
 		end(h.cut[in.Member], i)
 	case KindRewound, KindDeleted, KindLost:
 		h.undone(i, in)
-	case KindParked, KindRecorded, KindPassed, KindAmended, KindStored:
+	case KindParked, KindRecorded, KindPassed, KindHurried, KindAmended, KindStored:
 		h.became(i, in)
 	}
 }
@@ -367,6 +368,8 @@ func (h *history) became(i int, in *Entry) {
 		e.recorded = append(e.recorded, i)
 	case KindPassed:
 		e.passed = append(e.passed, i)
+	case KindHurried:
+		e.hurried = append(e.hurried, i)
 	case KindAmended:
 		e.sum = in.Sum
 	case KindStored:

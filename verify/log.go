@@ -48,6 +48,8 @@ const (
 	KindPassed Kind = "passed"
 	// KindAmended: topic, partition, offset and sum of an event whose bytes a person corrected: runs from then on have the new ones.
 	KindAmended Kind = "amended"
+	// KindHurried: topic, partition and offset of an event that a person has tried again without waiting for its delay.
+	KindHurried Kind = "hurried"
 	// KindExecuted: command, which had an effect.
 	KindExecuted Kind = "executed"
 	// KindPaused: member, topic and partition that it does not read for a while; reason, if it is known.
@@ -187,7 +189,7 @@ func parse(line []byte) (Entry, error) {
 func (e *Entry) valid() error {
 	var needsEvent, needsCall, needsMember bool
 	switch e.Kind {
-	case KindProduced, KindCommitted, KindParked, KindRecorded, KindPassed, KindRewound, KindDeleted:
+	case KindProduced, KindCommitted, KindParked, KindRecorded, KindPassed, KindHurried, KindRewound, KindDeleted:
 		needsEvent = true
 	case KindAmended:
 		needsEvent = true

@@ -36,7 +36,7 @@ func story(t *testing.T, lines ...string) []verify.Entry {
 	}
 	kinds := map[string]verify.Kind{
 		"new": verify.KindProduced, "commit": verify.KindCommitted, "park": verify.KindParked, "record": verify.KindRecorded,
-		"pass": verify.KindPassed, "amend": verify.KindAmended, "crash": verify.KindCrashed, "freeze": verify.KindFrozen, "thaw": verify.KindThawed,
+		"pass": verify.KindPassed, "hurry": verify.KindHurried, "amend": verify.KindAmended, "crash": verify.KindCrashed, "freeze": verify.KindFrozen, "thaw": verify.KindThawed,
 		"is": verify.KindStored, "run": verify.KindStarted, "cut": verify.KindCut, "reach": verify.KindReached,
 		"grow": verify.KindGrown, "execute": verify.KindExecuted, "pause": verify.KindPaused, "resume": verify.KindResumed, "join": verify.KindJoined, "stop": verify.KindStopped, "mend": verify.KindMended,
 		"rewind": verify.KindRewound, "delete": verify.KindDeleted, "lose": verify.KindLost, "break": verify.KindBroken,
@@ -437,6 +437,11 @@ func TestEachCheckFails(t *testing.T) {
 			"an attempt comes too early", verify.CheckDelays, delays,
 			[]string{"new 0 A", "run a 0 m a=2", "fail a", "wait 58s", "run b 0 m a=3", "ok b"},
 			[]string{"new 0 A", "run a 0 m a=2", "fail a", "wait 57s", "run b 0 m a=3", "ok b"},
+		},
+		{
+			"an attempt comes too early, though nobody had it tried again at once", verify.CheckDelays, delays,
+			[]string{"new 0 A", "run a 0 m a=2", "fail a", "hurry 0", "run b 0 m a=3", "ok b"},
+			[]string{"new 0 A", "hurry 0", "run a 0 m a=2", "fail a", "run b 0 m a=3", "ok b"},
 		},
 		{
 			"a position is produced twice", verify.CheckLog,

@@ -51,8 +51,10 @@ begin
 
     if ids is not null then
         perform from dead_letters d where d.id = any(letters) order by d.id for update;
-        perform from parked_resources x
-        where x.consumer = in_consumer and x.partition = in_partition and x.resource_hash = any(hashes) order by x.resource_hash for update;
+        perform from (select distinct h.hash from unnest(hashes) as h (hash) order by h.hash) u
+        cross join lateral (
+            select from parked_resources x
+            where x.consumer = in_consumer and x.partition = in_partition and x.resource_hash = u.hash for update) r;
         select array_agg(d.seq order by u.n),
             array_agg(case when u.kind <> 'replay' or d.policy = 'hold' and x.held_by is not distinct from d.seq then d.seq else u.seq end order by u.n),
             array_agg(coalesce(x.held_by = d.seq and (u.kind <> 'replay' or d.policy = 'hold'), false) order by u.n),

@@ -22,6 +22,7 @@ type Command struct {
 	Executed  bool
 	Void      string // why it did nothing
 	Seq       int64  // of AmendParked: the event's
+	Operation int64  // 0 for one of its own
 
 	asked    *layby.Event // of Submit and AmendParked: the bytes
 	copies   bool         // of Submit: the bytes are those of the record at the topic and offset
@@ -71,24 +72,28 @@ func (d *Database) Advance(letter int64, reason string) (int64, error) {
 
 func (d *Database) askLetter(kind ordering.CommandKind, letter int64, reason string) (id int64, err error) {
 	err = d.transact(func(t *transaction) error {
-		l, there := t.letters[letter]
-		refuse := func(format string, args ...any) error {
-			return failure(codeState, fmt.Sprintf("dead letter %d ", letter)+fmt.Sprintf(format, args...), "")
-		}
-		switch {
-		case !there:
-			return failure(codeNoData, fmt.Sprintf("there is no dead letter %d", letter), "")
-		case !l.open():
-			return refuse("is %s: only one that is dead or awaiting correction can be asked to %s", l.State, kind)
-		case kind == ordering.Replay && l.Event == nil:
-			return refuse("cannot be replayed: its bytes could be read from nowhere")
-		case kind == ordering.AdvanceOnce && l.Advance:
-			return refuse("holds nothing: its policy is advance")
-		}
-		id, err = t.ask(Command{Kind: kind, Consumer: l.Consumer, Partition: l.Partition, Resource: l.Resource, Letter: letter, Reason: reason})
+		id, err = t.askLetter(kind, letter, reason, 0)
 		return err
 	})
 	return id, err
+}
+
+func (t *transaction) askLetter(kind ordering.CommandKind, letter int64, reason string, operation int64) (int64, error) {
+	l, there := t.letters[letter]
+	refuse := func(format string, args ...any) (int64, error) {
+		return 0, failure(codeState, fmt.Sprintf("dead letter %d ", letter)+fmt.Sprintf(format, args...), "")
+	}
+	switch {
+	case !there:
+		return 0, failure(codeNoData, fmt.Sprintf("there is no dead letter %d", letter), "")
+	case !l.open():
+		return refuse("is %s: only one that is dead or awaiting correction can be asked to %s", l.State, kind)
+	case kind == ordering.Replay && l.Event == nil:
+		return refuse("cannot be replayed: its bytes could be read from nowhere")
+	case kind == ordering.AdvanceOnce && l.Advance:
+		return refuse("holds nothing: its policy is advance")
+	}
+	return t.ask(Command{Kind: kind, Consumer: l.Consumer, Partition: l.Partition, Resource: l.Resource, Letter: letter, Reason: reason, Operation: operation})
 }
 
 // AnyPartition has Hold and Release find the partition of a resource.

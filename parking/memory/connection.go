@@ -151,7 +151,7 @@ func (c *connection) Bodies(ctx context.Context, at parking.Place, seqs []int64)
 func (c *connection) Commands(ctx context.Context, at parking.Place, after parking.Turn, limit int) ([]parking.Asked, error) {
 	return through(ctx, c, "Commands", func(t *transaction) (list []parking.Asked, _ error) {
 		for _, k := range byKey(t.commands) {
-			if k.Consumer == at.Consumer && k.Partition == at.Partition && !k.Executed && k.ID > after.ID && len(list) < limit {
+			if k.Consumer == at.Consumer && k.Partition == at.Partition && !k.Executed && k.ID > after.ID && t.halted[k.Operation] == "" && len(list) < limit {
 				list = append(list, parking.Asked{
 					Command: ordering.Command{ID: k.ID, Kind: k.Kind, Resource: k.Resource, Seq: k.Seq}, Turn: parking.Turn{ID: k.ID},
 				})
@@ -161,7 +161,7 @@ func (c *connection) Commands(ctx context.Context, at parking.Place, after parki
 	})
 }
 
-// Steer does nothing: there are no operations here.
+// Steer does nothing: operations have no pace here.
 func (c *connection) Steer(context.Context) (int, error) { return 0, nil }
 
 func (c *connection) Owner(ctx context.Context, at parking.Place) (parking.Owned, error) {

@@ -20,6 +20,7 @@ type data struct {
 	letters   map[int64]Letter
 	byPlace   map[letterKey]int64 // ids of letters
 	commands  map[int64]Command
+	halted    map[int64]string // operations that do not run: paused or cancelled
 	audit     map[int64]Audit
 	pauses    map[pauseKey]parking.Pause
 }
@@ -71,7 +72,7 @@ type event struct {
 func newData() *data {
 	return &data{
 		lanes: map[place]lane{}, resources: map[resourceKey]ordering.ResourceState{}, parkedAt: map[resourceKey]time.Time{}, events: map[eventKey]event{},
-		letters: map[int64]Letter{}, byPlace: map[letterKey]int64{}, commands: map[int64]Command{}, audit: map[int64]Audit{},
+		letters: map[int64]Letter{}, byPlace: map[letterKey]int64{}, commands: map[int64]Command{}, halted: map[int64]string{}, audit: map[int64]Audit{},
 		pauses: map[pauseKey]parking.Pause{},
 	}
 }
@@ -80,7 +81,7 @@ func newData() *data {
 func (d *data) clone() *data {
 	return &data{
 		lanes: maps.Clone(d.lanes), resources: maps.Clone(d.resources), parkedAt: maps.Clone(d.parkedAt), events: maps.Clone(d.events),
-		letters: maps.Clone(d.letters), byPlace: maps.Clone(d.byPlace), commands: maps.Clone(d.commands), audit: maps.Clone(d.audit),
+		letters: maps.Clone(d.letters), byPlace: maps.Clone(d.byPlace), commands: maps.Clone(d.commands), halted: maps.Clone(d.halted), audit: maps.Clone(d.audit),
 		pauses: maps.Clone(d.pauses),
 	}
 }

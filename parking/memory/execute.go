@@ -95,6 +95,8 @@ func (t *transaction) effect(at place, k resourceKey, c *Command, l *Letter, seq
 	case ordering.Submit:
 		return t.submit(at, c, seq)
 	case ordering.RetryNow:
+		t.became(Hurried, at, &t.head(k).Row, c.ID)
+		t.became(Executed, at, &t.head(k).Row, c.ID)
 		return t.hurry(at, t.head(k)), nil
 	case ordering.Discard:
 		l.State, l.Settled = dls.Discarded, t.now

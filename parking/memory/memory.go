@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/layby-go/layby"
 	"github.com/layby-go/layby/ordering"
 	"github.com/layby-go/layby/parking"
 )
@@ -44,6 +45,9 @@ const (
 	Recorded Became = "recorded" // the success of a parked event
 	Passed   Became = "passed"   // later events need not wait for it any more
 	Executed Became = "executed" // a command about it had an effect
+	// Amended: a person changed its bytes.
+	Amended Became = "amended"
+	Hurried Became = "hurried" // a person has it tried again at once
 	// Submitted: it is a person's own, in no topic.
 	Submitted Became = "submitted"
 	Rewound   Became = "rewound" // it, and all behind it in its topic, is to be read again
@@ -58,8 +62,9 @@ type Change struct {
 	TopicID   ordering.TopicID
 	Partition int32
 	Offset    int64
-	Command   int64  // that brought it about, 0 for none
-	Resource  string // of Lost
+	Command   int64        // that brought it about, 0 for none
+	Resource  string       // of Lost
+	Event     *layby.Event // of Amended: its bytes from now on
 }
 
 // Snapshot is all data at one moment.

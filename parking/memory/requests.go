@@ -173,6 +173,8 @@ func (t *transaction) amend(at place, c *Command) string {
 	e.body.Value = c.asked.Value
 	e.versions = append(slices.Clone(e.versions), Version{Number: e.version, Event: e.body, Reason: c.Reason})
 	put(t, t.events, k, e)
+	t.amended(at, &e.Row, e.body)
+	t.became(Executed, at, &e.Row, c.ID)
 	if l, there := t.letters[e.letter]; there {
 		l.Event, l.Version, l.Versions = e.body, e.version, e.versions
 		put(t, t.letters, l.ID, l)
