@@ -132,6 +132,8 @@ func TestOperationsAreSteered(t *testing.T) {
 	run("dls", "replay", "5", "6", "7", "--reason", "r", "--yes", "--canary", "1", "-o", "json").expect(t, exitDone, `"operation": 1`, "nobody has it")
 	run("op", "pause", "1", "--reason", "the bank is slow").expect(t, exitDone, "operation 1 is paused: 3 waiting\n", "")
 	run("op", "pause", "1", "--reason", "r").expect(t, exitConflict, "", "operation 1")
+	run("op", "resume", "1", "--reason", "r", "-o", "json").expect(t, exitDone, `"state": "running"`, "")
+	run("op", "pause", "1", "--reason", "r", "-o", "json").expect(t, exitDone, `"state": "paused"`, "")
 	run("op", "resume", "1", "--reason", "r").expect(t, exitDone, "operation 1 is running", "")
 	run("op", "cancel", "1", "--reason", "wrong ones").expect(t, exitDone, "operation 1 is cancelled: 3 cancelled\n", "")
 	run("op", "watch", "1").expect(t, exitConflict, "", "operation 1 was cancelled")

@@ -165,6 +165,7 @@ func (a *app) opChange(action, short string, change func(*dls.Store, context.Con
 		Use: action + " <id>", Short: short, Args: cobra.ExactArgs(1),
 		Example: fmt.Sprintf("  layby op %s 12 --reason 'the bank is slow'", action),
 	}
+	output := outputFlag(cmd)
 	reason := cmd.Flags().String("reason", "", "why, for the audit log")
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		id, err := operationID(args[0])
@@ -181,6 +182,9 @@ func (a *app) opChange(action, short string, change func(*dls.Store, context.Con
 			o, err := store.Operation(cmd.Context(), id)
 			if err != nil {
 				return err
+			}
+			if *output == asJSON {
+				return writeJSON(a.stdout, viewOperation(o))
 			}
 			_, err = fmt.Fprintf(a.stdout, "operation %d is %s: %s\n", id, stateOfOperation(o), progressOf(o))
 			return err
