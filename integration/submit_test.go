@@ -171,6 +171,7 @@ func TestAnEventThatWaitsIsAmended(t *testing.T) {
 	w.ask("retry_now($1, 'order', 'mended')", w.group)
 	w.rest(30 * time.Second)
 	w.expectRuns("order", "0:204", "1:409", "1:204", "2:422")
+	w.check(except{})
 	for n, by := range map[int]string{1: "ann", 2: "dan"} {
 		c := w.service.of("order", n)
 		if got := string(c[len(c)-1].value); !strings.Contains(got, "mended by "+by) {

@@ -46,7 +46,8 @@ const (
 	// KindPassed: topic, partition and offset of an event that later ones of its resource need not wait for: a dead letter
 	// under the policy advance, or one that a person advanced past or discarded.
 	KindPassed Kind = "passed"
-	// KindAmended: topic, partition, offset and sum of an event whose bytes a person corrected: runs from then on have the new ones.
+	// KindAmended: topic, partition, offset and sum of an event whose bytes a person corrected: runs from then on have the new ones. Without a sum
+	// these are not known.
 	KindAmended Kind = "amended"
 	// KindHurried: topic, partition and offset of an event that a person has tried again without waiting for its delay.
 	KindHurried Kind = "hurried"
@@ -189,13 +190,8 @@ func parse(line []byte) (Entry, error) {
 func (e *Entry) valid() error {
 	var needsEvent, needsCall, needsMember bool
 	switch e.Kind {
-	case KindProduced, KindCommitted, KindParked, KindRecorded, KindPassed, KindHurried, KindRewound, KindDeleted:
+	case KindProduced, KindCommitted, KindParked, KindRecorded, KindPassed, KindHurried, KindAmended, KindRewound, KindDeleted:
 		needsEvent = true
-	case KindAmended:
-		needsEvent = true
-		if e.Sum == "" {
-			return fmt.Errorf("%s without a sum", e.Kind)
-		}
 	case KindStarted:
 		needsEvent, needsCall, needsMember = true, true, true
 	case KindCancelled:

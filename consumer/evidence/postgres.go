@@ -32,6 +32,19 @@ from {{schema}}.dead_letter_versions v join {{schema}}.dead_letters d on d.id = 
 where d.consumer = $1 and v.version > 0
 order by v.made_at, v.version`
 
+const hurriedSQL = `
+select c.result->'row'->>'topic', c.partition, (c.result->'row'->>'offset')::bigint, c.executed_at
+from {{schema}}.commands c
+where c.consumer = $1 and c.kind = 'retry_now' and c.executed_at is not null and c.result ? 'row'
+order by c.executed_at`
+
+// What was amended while it waited keeps no versions when it has healed.
+const amendedSQL = `
+select c.result->'event'->>'topic', c.partition, (c.result->'event'->>'offset')::bigint, c.executed_at
+from {{schema}}.commands c
+where c.consumer = $1 and c.kind = 'amend_parked' and c.executed_at is not null and c.result ? 'event'
+order by c.executed_at`
+
 const waitingSQL = `
 select e.topic, e.partition, e.source_offset, e.parked_at, r.state like 'held%' is true
 from {{schema}}.parked_events e
@@ -58,7 +71,7 @@ func (r *Run) rows(ctx context.Context, found *Evidence) (became []verify.Entry,
 		return nil, err
 	}
 	defer tx.Rollback(ctx) //nolint:errcheck // it only read
-	for _, look := range []func(context.Context, pgx.Tx, *Evidence) ([]verify.Entry, error){r.letters, r.versions, r.waiting, r.undone} {
+	for _, look := range []func(context.Context, pgx.Tx, *Evidence) ([]verify.Entry, error){r.letters, r.versions, r.amended, r.hurried, r.waiting, r.undone} {
 		entries, err := look(ctx, tx, found)
 		if err != nil {
 			return nil, err
@@ -117,6 +130,20 @@ func (r *Run) versions(ctx context.Context, tx pgx.Tx, _ *Evidence) (became []ve
 		became = append(became, e)
 	}, &e.Topic, &e.Partition, &e.Offset, &e.At, &event.Key, &event.Value, &headers, &ms, &resource)
 	return became, errors.Join(err, wrong)
+}
+
+// amended are the amendments of events that waited. Their bytes are not known any more; those that died have versions.
+func (r *Run) amended(ctx context.Context, tx pgx.Tx, _ *Evidence) (became []verify.Entry, err error) {
+	e := verify.Entry{Kind: verify.KindAmended}
+	err = r.each(ctx, tx, amendedSQL, []any{r.Consumer.Group}, func() { became = append(became, e) }, &e.Topic, &e.Partition, &e.Offset, &e.At)
+	return became, err
+}
+
+// hurried are the retries that a person asked for before their time.
+func (r *Run) hurried(ctx context.Context, tx pgx.Tx, _ *Evidence) (became []verify.Entry, err error) {
+	e := verify.Entry{Kind: verify.KindHurried}
+	err = r.each(ctx, tx, hurriedSQL, []any{r.Consumer.Group}, func() { became = append(became, e) }, &e.Topic, &e.Partition, &e.Offset, &e.At)
+	return became, err
 }
 
 func (r *Run) waiting(ctx context.Context, tx pgx.Tx, found *Evidence) (became []verify.Entry, err error) {

@@ -346,6 +346,9 @@ begin
         'void', void,
         'row', case when void is null and c.kind = 'submit' then parked_row(in_consumer, in_partition, in_new_seq) end,
         'amended', case when void is null and c.kind = 'amend_parked' then c.seq end,
+        'event', case when void is null and c.kind = 'amend_parked' then (
+            select jsonb_build_object('topic', e.topic, 'offset', e.source_offset) from parked_events e
+            where e.consumer = in_consumer and e.partition = in_partition and e.seq = c.seq) end,
         'resource', resource_row(in_consumer, in_partition, c.resource_hash)));
     if c.executed_at is null then
         update commands k set executed_at = now(), executed_epoch = at.epoch, executed_version = at.version, result = answer

@@ -63,12 +63,13 @@ func (t *transaction) letter(at place, k letterKey, in *ordering.Letter) {
 	if !again {
 		id = int64(len(t.letters) + 1)
 		l = Letter{
-			ID: id, Consumer: at.Consumer, Partition: at.Partition, Resource: in.Row.Resource, Topic: columns.Text(in.Row.Topic, 0),
+			ID: id, Consumer: at.Consumer, Partition: at.Partition, Topic: columns.Text(in.Row.Topic, 0),
 			Position: in.Row.Position,
 		}
 		put(t, t.byPlace, k, id)
 	}
-	l.Seq, l.Type, l.State, l.Attempt = in.Row.Seq, columns.Text(in.Row.Type, columns.Indexed), dls.Dead, in.Row.Attempt
+	l.Seq, l.Resource, l.State, l.Attempt = in.Row.Seq, in.Row.Resource, dls.Dead, in.Row.Attempt
+	l.Type = columns.Text(in.Row.Type, columns.Indexed)
 	if in.Awaiting {
 		l.State = dls.Awaiting
 	}
