@@ -117,6 +117,7 @@ func (c *Consumer) pollCommands(ctx context.Context) {
 		}
 		c.readPauses(ctx)
 		c.steer(ctx)
+		looked := time.Now()
 		// All lanes from the first command to the last, page by page in turn. What is found again waits for its turn.
 		found, pages := 0, 0
 		for list := c.all(); len(list) > 0 && ctx.Err() == nil; pages++ {
@@ -128,6 +129,11 @@ func (c *Consumer) pollCommands(ctx context.Context) {
 				found += n
 				return n < commandsLimit
 			})
+			if time.Since(looked) > commandsEvery { // a pass over very many takes long
+				c.readPauses(ctx)
+				c.steer(ctx)
+				looked = time.Now()
+			}
 		}
 		if found > 0 && pages == 1 {
 			tick.Reset(commandsSoon)
