@@ -55,7 +55,7 @@ proof: ## The long version: a wider search, fuzzing, the integration tests again
 
 .PHONY: bench
 bench: ## Run the benchmarks (a module of its own)
-	cd bench && $(GO) run . && $(GO) run ./letters -letters 1000000
+	cd bench && $(GO) run . && $(GO) run ./letters -letters 1000000 && $(GO) run ./replay
 
 .PHONY: lint
 lint: $(LINT) ## Run go vet and golangci-lint
