@@ -55,7 +55,7 @@ func run(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	defer server.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the end
+	defer server.Close(context.WithoutCancel(ctx))
 	database := fmt.Sprint("bench_letters_", os.Getpid())
 	if _, err := server.Exec(ctx, "create database "+database); err != nil {
 		return err
